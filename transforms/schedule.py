@@ -1,0 +1,74 @@
+"""What is to be sent, and when: integer columns that point into captures, no bodies.
+
+Pure. Amplifying fifty times copies 24 bytes a row, never a body; every property of a plan is one numpy expression.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.codecs.codec import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch of rows of one route, about to become bytes: what a rewrite is given and returns.
+
+    ``source``, ``variant``: the rows' columns. ``targets``: request-targets (path and query). ``headers``: one tuple per row.
+    """
+
+    codec: Codec | None  # None: Opaque
+    source: NDArray[np.int64]
+    variant: NDArray[np.uint32]
+    targets: Sequence[str]
+    headers: Sequence[tuple[tuple[str, str], ...]]
+    bodies: Sequence[bytes]
+
+
+class Rewrite(Protocol):
+    """Changes the contents of rows when they are materialised. ``kind``: "identity" where the right answer is unchanged
+    (host, ids), "value" where it may change; then recorded responses say nothing about the row any more.
+    """
+
+    kind: Literal["identity", "value"]
+
+    def touches(self, schedule: "Schedule") -> NDArray[np.bool_]:
+        """Which rows of the schedule this rewrite changes."""
+        ...
+
+    def __call__(self, rows: Rows) -> Rows:
+        """Pure, and independent of batching: randomness is a counter-based hash of (seed, step, source, variant)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Row i sends exchange ``source[i]`` at ``at_ns[i]`` after the start.
+
+    ``source`` is an ordinal over the ordered inputs laid end to end. ``variant`` 0 is the exchange as recorded; k > 0 its
+    k-th derived copy. ``session`` is the recorded session mixed with the variant; 0: none.
+    Invariants: at_ns is sorted and >= 0; the columns have equal length.
+    """
+
+    at_ns: NDArray[np.int64]
+    source: NDArray[np.int64]
+    variant: NDArray[np.uint32]
+    session: NDArray[np.uint64]
+    rewrites: tuple[Rewrite, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        n = len(self.at_ns)
+        if not len(self.source) == len(self.variant) == len(self.session) == n:
+            raise ValueError("the columns of a schedule have equal length")
+        if n and (self.at_ns[0] < 0 or bool(np.any(np.diff(self.at_ns) < 0))):
+            raise ValueError("at_ns is sorted and >= 0")
+
+    def __len__(self) -> int:
+        return len(self.at_ns)
+
+    @property
+    def duration_ns(self) -> int:
+        return int(self.at_ns[-1]) if len(self) else 0
