@@ -44,6 +44,9 @@ class Flags(IntFlag):
     STREAM = 1024  # the response is a stream (SSE, NDJSON, chunked without length)
 
 
+NO_FLAGS = Flags(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Body bytes that arrived together."""
@@ -120,7 +123,7 @@ class Exchange:
     model: str = ""
     session: int = 0  # keyed hash of what the policy names as session key; 0: none
     connection: int = 0
-    flags: Flags = Flags(0)
+    flags: Flags = NO_FLAGS
     origin: Origin | None = None
 
 

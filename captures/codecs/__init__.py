@@ -1,0 +1,1 @@
+"""Inference wire formats: bytes <-> Body. One file per codec; registry.py finds them."""
