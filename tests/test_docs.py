@@ -1,0 +1,72 @@
+"""The docs' commands are run: every ```sh block of a page, in order, in one shell, in an empty folder.
+
+Ports written in a page (127.0.0.1:9000, --port 9001) are replaced by free ones; nothing else is
+changed. A ```console block shows output
+and is not run. Names the docs must know (commands, transforms, columns) are checked by the tests of their owners.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import shadowtape
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))]
+PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=--port )\d{4,5}")
+PRELUDE = """
+set -euo pipefail
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+make() { if [ "$1" = demo ] || [ "$1" = test ]; then :; else command make "$@"; fi; }  # tested on their own
+"""
+
+
+def script_of(page: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def with_free_ports(script: str) -> str:
+    free: dict[str, str] = {}
+    held = []
+    for port in sorted(set(PORT.findall(script))):
+        held.append(socket.create_server(("127.0.0.1", 0)))
+        free[port] = str(held[-1].getsockname()[1])
+    for listener in held:
+        listener.close()
+    return PORT.sub(lambda match: free[match.group()], script)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", [page for page in PAGES if script_of(page)])
+def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", PRELUDE + with_free_ports(script_of(page))],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+
+    assert done.returncode == 0, f"{page}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in link:
+            assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("name", shadowtape.COMMANDS)
+def test_the_reference_knows_every_command(name: str) -> None:
+    assert f"## shadowtape {name}" in (ROOT / "docs/reference.md").read_text(encoding="utf-8")
