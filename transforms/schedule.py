@@ -3,6 +3,7 @@
 Pure. Amplifying fifty times copies 24 bytes a row, never a body; every property of a plan is one numpy expression.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.codecs.codec import Codec
+
+# The columns of a schedule, in order, and how they are kept.
+DTYPES = {"at_ns": "<i8", "source": "<i8", "variant": "<u4", "session": "<u8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,11 @@ class Rows:
 class Rewrite(Protocol):
     """Changes the contents of rows when they are materialised. ``kind``: "identity" where the right answer is unchanged
     (host, ids), "value" where it may change; then recorded responses say nothing about the row any more.
+    Its ``repr`` says everything that decides what it does: the schedule's digest covers it.
     """
 
-    kind: Literal["identity", "value"]
+    @property
+    def kind(self) -> Literal["identity", "value"]: ...
 
     def touches(self, schedule: "Schedule") -> NDArray[np.bool_]:
         """Which rows of the schedule this rewrite changes."""
@@ -72,3 +78,18 @@ class Schedule:
     @property
     def duration_ns(self) -> int:
         return int(self.at_ns[-1]) if len(self) else 0
+
+    @property
+    def digest(self) -> str:
+        """Says whether two schedules are the same plan: hex blake2b over the columns and what the rewrites do."""
+        state = hashlib.blake2b(len(self).to_bytes(8, "little"), digest_size=16)
+        for column, dtype in zip((self.at_ns, self.source, self.variant, self.session), DTYPES.values(), strict=True):
+            state.update(np.ascontiguousarray(column, dtype=dtype).data)
+        for rewrite in self.rewrites:
+            state.update(repr(rewrite).encode() + b"\n")
+        return state.hexdigest()
+
+    @classmethod
+    def empty(cls) -> "Schedule":
+        at_ns, source, variant, session = (np.empty(0, dtype=dtype) for dtype in DTYPES.values())
+        return cls(at_ns, source, variant, session)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 class Role(StrEnum):
     FEATURE = "feature"
     PREDICTION = "prediction"
+    NAME = "name"  # what the model's schema calls things: tensors, features, models
     CONTROL = "control"  # closed vocabulary of the protocol: datatypes, content types, flags
     TEXT = "text"
     IDENTITY = "identity"

@@ -33,7 +33,13 @@ class Claim:
 class Leaf:
     """A span of a JSON body: ``body[start:stop]``. ``kind`` says what stands there: "string" (quotes included),
     "key" (an object's key, quotes included), "number", "literal" (true, false, null, NaN, Infinity),
-    "numbers" (a whole nested array of nothing but numbers and literals).
+    "numbers" (a whole nested array of nothing but numbers and literals). ``name`` is the feature, tensor or key the value
+    belongs to, where it has one.
+
+    Roles of strings: CONTROL only for a word of the protocol's closed vocabulary, NAME for what the model's schema calls things;
+    keys: CONTROL is the protocol's own, NAME a feature's or tensor's, OTHER unknown. A role may depend on the path, on keys, names and
+    control words and on how many numbers an array holds up to four, never on a number or on a string of another role:
+    policies are compiled once per shape of body.
     """
 
     path: tuple[str | int, ...]
@@ -41,6 +47,7 @@ class Leaf:
     stop: int
     kind: Literal["string", "key", "number", "literal", "numbers"]
     role: Role
+    name: str = ""
 
 
 class Codec(Protocol):

@@ -1,0 +1,257 @@
+"""Between frozen nouns and columns: `batch_of` and `exchanges_of`, and what can be done to a `Batch` as a whole.
+
+Pure and total for what the nouns promise; a batch that contradicts itself is a ``ValueError``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.columns import COLUMNS, NAME_COLUMNS, Batch, Head
+from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
+
+_NO_RESPONSE = Response(status=0)
+_NO_ORIGIN = Origin(row=-1, source=-1, variant=0, target="", attempt=0, intended_ns=-1)
+_NO_FAILURE = Failure(FailureKind.NONE, -1)
+EMPTY_HEAD = Head("", "HTTP/1.1", (), "", (), "")
+
+
+def batch_of(exchanges: Sequence[Exchange]) -> Batch:
+    """Raises ValueError: a time before its exchange's arrival, a response without a status."""
+    names: dict[str, int] = {"": 0}
+    rows = [_row(exchange, lambda name: names.setdefault(name, len(names))) for exchange in exchanges]
+    columns = {
+        column.name: np.array(values, dtype=column.dtype)
+        for column, values in zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True)
+    }
+    chunks = [chunk for exchange in exchanges for chunk in _chunks(exchange)]
+    return Batch(
+        columns=columns,
+        names=tuple(names),
+        heads=[_head(exchange) for exchange in exchanges],
+        chunk_at_ns=np.array([chunk.at_ns for chunk in chunks], dtype=np.int64),
+        chunk_bytes=np.array([len(chunk.data) for chunk in chunks], dtype=np.uint32),
+        bodies=[body for exchange in exchanges for body in _bodies(exchange)],
+    )
+
+
+def exchanges_of(batch: Batch) -> list[Exchange]:
+    """The exchanges of a batch. Where it was read without bodies, chunks keep their times and have no data."""
+    n = len(batch)
+    columns = {name: values.tolist() for name, values in batch.columns.items()}
+    rows = zip(*(columns.get(column.name, [column.absent] * n) for column in COLUMNS), strict=True)
+    heads = batch.heads or [EMPTY_HEAD] * n
+    at_ns, sizes = batch.chunk_at_ns.tolist(), batch.chunk_bytes.tolist()
+    found, chunk = [], 0
+    for i, (row, head) in enumerate(zip(rows, heads, strict=True)):
+        cell = dict(zip(_COLUMN_NAMES, row, strict=True))
+        sides = []
+        for side, count in enumerate((cell["request_chunks"], cell["response_chunks"]) if at_ns else (0, 0)):
+            body = batch.bodies[2 * i + side] if batch.bodies else b""
+            sides.append(_cut(body, at_ns[chunk : chunk + count], sizes[chunk : chunk + count]))
+            chunk += count
+        found.append(_exchange(cell, head, sides[0], sides[1], batch.names))
+    return found
+
+
+def take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
+    """The named rows of a batch, in the order asked."""
+    counts = chunk_counts(batch)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    chunks = [np.arange(offsets[row], offsets[row + 1]) for row in rows] if len(batch.chunk_at_ns) else []
+    wanted = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int64)
+    indices = rows.tolist()
+    return Batch(
+        columns={name: values[rows] for name, values in batch.columns.items()},
+        names=batch.names,
+        heads=[batch.heads[row] for row in indices] if batch.heads else [],
+        chunk_at_ns=batch.chunk_at_ns[wanted],
+        chunk_bytes=batch.chunk_bytes[wanted],
+        bodies=[batch.bodies[2 * row + side] for row in indices for side in (0, 1)] if batch.bodies else [],
+    )
+
+
+def concat(batches: Sequence[Batch]) -> Batch:
+    """One batch out of many, with their names merged. All of them hold the same parts (heads, chunks, bodies) or are empty."""
+    names: dict[str, int] = {"": 0}
+    columns: dict[str, list[NDArray[np.generic]]] = {column.name: [] for column in COLUMNS}
+    for batch in batches:
+        mapped = np.array([names.setdefault(name, len(names)) for name in batch.names], dtype="<u4")
+        for name, values in full_columns(batch).items():
+            columns[name].append(mapped[values] if name in NAME_COLUMNS else values)
+    return Batch(
+        columns={
+            column.name: np.concatenate(columns[column.name]) if batches else np.zeros(0, dtype=column.dtype)
+            for column in COLUMNS
+        },
+        names=tuple(names),
+        heads=[head for batch in batches for head in batch.heads],
+        chunk_at_ns=np.concatenate([np.zeros(0, dtype=np.int64), *(batch.chunk_at_ns for batch in batches)]),
+        chunk_bytes=np.concatenate([np.zeros(0, dtype=np.uint32), *(batch.chunk_bytes for batch in batches)]),
+        bodies=[body for batch in batches for body in batch.bodies],
+    )
+
+
+def full_columns(batch: Batch) -> dict[str, NDArray[np.generic]]:
+    """Every column of COLUMNS in its dtype; a column the batch lacks is filled with its absent value.
+
+    Raises ValueError: unequal lengths, an unknown column, a name that is not in the table.
+    """
+    unknown = set(batch.columns) - set(_COLUMN_NAMES)
+    if unknown:
+        raise ValueError(f"unknown columns: {', '.join(sorted(unknown))}")
+    n = len(batch)
+    columns: dict[str, NDArray[np.generic]] = {}
+    for column in COLUMNS:
+        values = batch.columns.get(column.name)
+        columns[column.name] = (
+            np.full(n, column.absent, dtype=column.dtype)
+            if values is None
+            else np.asarray(values).astype(column.dtype, copy=False)
+        )
+        if len(columns[column.name]) != n:
+            raise ValueError(f"column {column.name} has another length than the others")
+    for name in NAME_COLUMNS:
+        if n and int(columns[name].max()) >= max(len(batch.names), 1):  # type: ignore[attr-defined]  # numpy's generic has no order, a u4 has
+            raise ValueError(f"column {name} points outside the names")
+    return columns
+
+
+def chunk_counts(batch: Batch) -> NDArray[np.int64]:
+    """Chunks of each exchange, both sides."""
+    n = len(batch)
+    total = np.zeros(n, dtype=np.int64)
+    for name in ("request_chunks", "response_chunks"):
+        if name in batch.columns:
+            total += batch.columns[name].astype(np.int64)
+    return total
+
+
+def _since(arrival_ns: int, at_ns: int, what: str) -> int:
+    if at_ns == -1:
+        return -1
+    if at_ns < arrival_ns:
+        raise ValueError(f"{what} is before the exchange's arrival")
+    return at_ns - arrival_ns
+
+
+def _row(exchange: Exchange, name: Callable[[str], int]) -> tuple[int, ...]:
+    """The cells of an exchange, in the order of COLUMNS."""
+    at, request = exchange.arrival_ns, exchange.request
+    response = exchange.response or _NO_RESPONSE
+    failure, origin = exchange.failure or _NO_FAILURE, exchange.origin or _NO_ORIGIN
+    if exchange.response is not None and response.status <= 0:
+        raise ValueError("a response has a status")
+    return (
+        at,
+        _since(at, request.end_ns, "the request's end"),
+        _since(at, response.first_ns, "the response's first byte"),
+        _since(at, response.end_ns, "the response's last byte"),
+        response.status,
+        failure.kind,
+        _since(at, failure.at_ns, "the failure"),
+        exchange.flags,
+        name(request.method),
+        name(exchange.route),
+        name(exchange.codec),
+        name(exchange.model),
+        exchange.session,
+        exchange.connection,
+        request.size,
+        response.size,
+        sum(len(chunk.data) for chunk in request.chunks),
+        sum(len(chunk.data) for chunk in response.chunks),
+        len(request.chunks),
+        len(response.chunks),
+        origin.row,
+        origin.source,
+        origin.variant,
+        name(origin.target),
+        origin.attempt,
+        origin.intended_ns,
+    )
+
+
+def _exchange(
+    cell: Mapping[str, int], head: Head, request: tuple[Chunk, ...], response: tuple[Chunk, ...], names: Sequence[str]
+) -> Exchange:
+    at = cell["arrival_ns"]
+
+    def absolute(name: str) -> int:
+        return -1 if cell[name] == -1 else at + cell[name]
+
+    return Exchange(
+        arrival_ns=at,
+        request=Request(
+            method=names[cell["method"]],
+            target=head.target,
+            headers=head.request_headers,
+            chunks=request,
+            end_ns=absolute("request_ns"),
+            size=cell["request_size"],
+            http_version=head.http_version,
+        ),
+        response=None
+        if not cell["status"]
+        else Response(
+            status=cell["status"],
+            headers=head.response_headers,
+            chunks=response,
+            first_ns=absolute("first_byte_ns"),
+            end_ns=absolute("last_byte_ns"),
+            size=cell["response_size"],
+            reason=head.reason,
+        ),
+        failure=None
+        if not cell["failure"]
+        else Failure(_failure_kind(cell["failure"]), absolute("failure_ns"), head.failure_detail),
+        route=names[cell["route"]],
+        codec=names[cell["codec"]],
+        model=names[cell["model"]],
+        session=cell["session"],
+        connection=cell["connection"],
+        flags=Flags(cell["flags"]),
+        origin=None
+        if cell["row"] == -1
+        else Origin(
+            row=cell["row"],
+            source=cell["source"],
+            variant=cell["variant"],
+            target=names[cell["target"]],
+            attempt=cell["attempt"],
+            intended_ns=cell["intended_ns"],
+        ),
+    )
+
+
+def _failure_kind(number: int) -> FailureKind:
+    # A kind that a later version added is still a failure.
+    return FailureKind(number) if number in FailureKind else FailureKind.INTERNAL
+
+
+def _cut(body: bytes, at_ns: Sequence[int], sizes: Sequence[int]) -> tuple[Chunk, ...]:
+    if len(at_ns) == 1:
+        return (Chunk(at_ns[0], body),)
+    chunks, start = [], 0
+    for at, size in zip(at_ns, sizes, strict=True):
+        chunks.append(Chunk(at, body[start : start + size]))
+        start += size
+    return tuple(chunks)
+
+
+def _chunks(exchange: Exchange) -> tuple[Chunk, ...]:
+    return exchange.request.chunks + (exchange.response.chunks if exchange.response else ())
+
+
+def _bodies(exchange: Exchange) -> tuple[bytes, bytes]:
+    return exchange.request.body, exchange.response.body if exchange.response else b""
+
+
+def _head(exchange: Exchange) -> Head:
+    request, response = exchange.request, exchange.response or _NO_RESPONSE
+    detail = exchange.failure.detail if exchange.failure else ""
+    return Head(request.target, request.http_version, request.headers, response.reason, response.headers, detail)
+
+
+_COLUMN_NAMES = tuple(column.name for column in COLUMNS)

@@ -1,0 +1,129 @@
+"""The frame of a capture file: magic, pieces, limits, trailer. docs/format.md says why; a test compares the two.
+
+Rules: this file knows bytes and checksums, and not what is inside a payload. Numbers in here are on people's
+disks: never change or reuse one.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+FORMAT_VERSION = 1
+MAGIC = b"\x89TAPE\r\n"  # followed by one byte: the version
+MAGIC_SIZE = len(MAGIC) + 1
+SYNC_SIZE = 16
+END = b"\x89EPAT\r\n\x01"
+
+LIMITS = {
+    "stored": 288 << 20,  # payload of one piece, as stored; above "raw" because incompressible bytes grow a little
+    "raw": 256 << 20,  # payload of one piece, decompressed
+    "meta": 16 << 20,  # payload of a header, start, commit or index
+    "segment": 512 << 20,  # one kind of piece over a whole segment, decompressed
+    "exchanges": 1 << 16,  # in one segment
+    "window": 8 << 20,  # of a zstd stream
+}
+
+
+class Kind(IntEnum):
+    HEADER = 1
+    START = 2
+    COLUMNS = 3
+    NAMES = 4
+    HEADS = 5
+    CHUNKS = 6
+    BODIES = 7
+    COMMIT = 8
+    INDEX = 9
+
+
+class PieceFlags(IntFlag):
+    ZSTD = 1
+
+
+META_KINDS = frozenset({Kind.HEADER, Kind.START, Kind.COMMIT, Kind.INDEX})
+STREAM_KINDS = (Kind.COLUMNS, Kind.NAMES, Kind.HEADS, Kind.CHUNKS, Kind.BODIES)
+FIRST_PRIVATE_KIND = 128
+
+_HEADER = struct.Struct("<BBIII")
+_CRC = struct.Struct("<I")
+_TRAILER = struct.Struct("<QII8s")
+PIECE_HEADER_SIZE = _HEADER.size
+CRC_SIZE = _CRC.size
+TRAILER_SIZE = _TRAILER.size
+
+
+class FrameError(ValueError):
+    """The bytes are not what docs/format.md says; the message is the reason reported as damage. Never leaves ``captures``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece found at ``offset``; its payload is not read yet."""
+
+    offset: int
+    kind: int
+    flags: int
+    stored: int
+    raw: int
+
+    @property
+    def payload_offset(self) -> int:
+        return self.offset + PIECE_HEADER_SIZE
+
+    @property
+    def end(self) -> int:
+        return self.offset + PIECE_HEADER_SIZE + self.stored + CRC_SIZE
+
+
+def crc(data: bytes) -> int:
+    return zlib.crc32(data)
+
+
+def pack_piece(kind: int, payload: bytes, *, raw: int | None = None) -> bytes:
+    """A whole piece. ``raw``: length of the payload once decompressed; None: the payload is not compressed."""
+    flags = 0 if raw is None else PieceFlags.ZSTD
+    fields = struct.pack("<BBII", kind, flags, len(payload), len(payload) if raw is None else raw)
+    return b"".join((fields, _CRC.pack(crc(fields)), payload, _CRC.pack(crc(payload))))
+
+
+def seal_of_piece(piece: bytes) -> bytes:
+    """What the digest of a file takes of a piece: its header and its payload's checksum."""
+    return piece[:PIECE_HEADER_SIZE] + piece[-CRC_SIZE:]
+
+
+def unpack_piece_header(data: bytes, offset: int) -> Piece:
+    """Raises FrameError: checksum, limits. Nothing it returns has been allocated for yet."""
+    kind, flags, stored, raw, header_crc = _HEADER.unpack_from(data)
+    if crc(data[: PIECE_HEADER_SIZE - CRC_SIZE]) != header_crc:
+        raise FrameError("checksum of a piece header does not match")
+    name = Kind(kind).name.lower() if kind in Kind else f"kind {kind}"
+    if stored > LIMITS["stored"] or raw > LIMITS["raw"] or (kind in META_KINDS and stored > LIMITS["meta"]):
+        raise FrameError(f"a piece claims more bytes than the limit ({name}: {stored} stored, {raw} raw)")
+    if kind in Kind:
+        if flags & ~PieceFlags.ZSTD:
+            raise FrameError(f"a piece has unknown flags ({name}: {flags})")
+        if not flags & PieceFlags.ZSTD and stored != raw:
+            raise FrameError(f"a piece contradicts itself about its length ({name})")
+    return Piece(offset, kind, flags, stored, raw)
+
+
+def check_payload(payload: bytes, payload_crc: bytes, kind: int) -> None:
+    """Raises FrameError."""
+    if _CRC.unpack(payload_crc)[0] != crc(payload):
+        name = Kind(kind).name.lower() if kind in Kind else f"kind {kind}"
+        raise FrameError(f"checksum of a payload does not match ({name})")
+
+
+def pack_trailer(index_offset: int) -> bytes:
+    return _TRAILER.pack(index_offset, crc(struct.pack("<Q", index_offset)), 0, END)
+
+
+def unpack_trailer(data: bytes) -> int | None:
+    """Where the index starts; None: this is no trailer."""
+    if len(data) != TRAILER_SIZE:
+        return None
+    offset, trailer_crc, zero, end = _TRAILER.unpack(data)
+    if end != END or zero != 0 or trailer_crc != crc(struct.pack("<Q", offset)):
+        return None
+    return int(offset)
