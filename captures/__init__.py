@@ -1,25 +1,28 @@
 """What was said on the wire, how it is kept and read. Imports no other package of the project.
 
-Exchange: one request and what came back, with the time of every chunk · Chunk: body bytes that arrived together · Capture: a file of
-exchanges · Segment: a compressed, checksummed run of exchanges, the unit of loss, seek and memory · Codec: an inference protocol ·
-Body: what a codec made of bytes · Tensor: as in the Open Inference Protocol · Policy, Surrogate, Token: what may be
-kept, what replaces it (pseudonymisation; never called anonymous or safe).
+Exchange: one request and what came back, with the time of every chunk · Chunk: body bytes that arrived together ·
+Capture: a file of exchanges · Segment: a compressed, checksummed run of exchanges, the unit of loss, seek and memory ·
+Codec: an inference protocol · Body: what a codec made of bytes · Tensor: as in the Open Inference Protocol ·
+Policy, Surrogate, Token: what may be kept, what replaces it (pseudonymisation; never called anonymous or safe).
+
+``captures.open(path)`` reads a capture; see `captures.reader.Capture`.
 """
 
-from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
-from captures.reader import Capture, Damage
-from captures.store import open_capture as open  # noqa: A004 - `captures.open(path)` is how a notebook reads one
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Capture",
-    "Chunk",
-    "Damage",
-    "Exchange",
-    "Failure",
-    "FailureKind",
-    "Flags",
-    "Origin",
-    "Request",
-    "Response",
-    "open",
-]
+if TYPE_CHECKING:
+    from captures.reader import Capture
+    from captures.store import open_capture as open  # noqa: A004 - `captures.open(path)` is how a notebook reads one
+
+__all__ = ["Capture", "open"]
+
+_WHERE = {"Capture": ("captures.reader", "Capture"), "open": ("captures.store", "open_capture")}
+
+
+def __getattr__(name: str) -> object:
+    # Lazily: the command line imports captures.errors at every start, and should not wait for numpy.
+    if name not in _WHERE:
+        raise AttributeError(f"module 'captures' has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    return getattr(importlib.import_module(module), attribute)

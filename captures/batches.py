@@ -113,7 +113,7 @@ def full_columns(batch: Batch) -> dict[str, NDArray[np.generic]]:
         if len(columns[column.name]) != n:
             raise ValueError(f"column {column.name} has another length than the others")
     for name in NAME_COLUMNS:
-        if n and int(columns[name].max()) >= max(len(batch.names), 1):  # type: ignore[attr-defined]  # numpy's generic has no order, a u4 has
+        if n and int(columns[name].max()) >= max(len(batch.names), 1):
             raise ValueError(f"column {name} points outside the names")
     return columns
 

@@ -1,14 +1,218 @@
-"""placeholder"""
+"""`shadowtape inspect`, `verify` and `audit`: facts come from inspection.py and privacy/, this file prints them."""
 
+import json as jsonlib
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
 
-from captures.errors import CaptureError
+from captures.errors import UsageError
+from captures.inspection import check_segments, facts, phrase, verdict
+from captures.reader import Capture
+from captures.store import being_written, open_capture
+
+PROGRESS_FROM_BYTES = 64 << 20  # a smaller file is done before a bar can be read
+ROUTES_SHOWN = 30
+_BARS = " ▁▂▃▄▅▆▇█"
+
+CaptureArgument = Annotated[Path, typer.Argument(metavar="CAPTURE", help="A capture file (.tape).", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def inspect(
-    capture: Annotated[Path, typer.Argument(help="x")], json: Annotated[bool, typer.Option("--json")] = False
+def inspect(capture: CaptureArgument, *, json: JsonOption = False) -> int:
+    """What a capture holds: routes, rates, service times, confessions.
+
+    Reads columns only, never a body: seconds for gigabytes. Exits 0, or 5 if the file cannot be read.
+
+    [bold]Examples[/bold]
+
+      shadowtape inspect monday.tape
+
+      shadowtape inspect monday.tape --json | jq .confessions
+    """
+    with open_capture(capture) as opened:
+        found = facts(opened)
+    if json:
+        print(jsonlib.dumps(found))
+    else:
+        _show_facts(Console(highlight=False, soft_wrap=True), str(capture), found)
+    return 0
+
+
+def verify(capture: CaptureArgument, *, json: JsonOption = False) -> int:
+    """Check every checksum and claim of a capture.
+
+    Exits 0 if it is sound, 1 if anything is damaged or the file was never sealed, 5 if it cannot be read at all.
+
+    [bold]Examples[/bold]
+
+      shadowtape verify monday.tape
+
+      shadowtape verify monday.tape --json | jq '.damage[]'
+    """
+    with open_capture(capture) as opened:
+        _check(opened)
+        found = verdict(opened)
+    if json:
+        print(jsonlib.dumps(found))
+    else:
+        _show_verdict(Console(highlight=False, soft_wrap=True), capture, found)
+    return 0 if found["sound"] else 1
+
+
+def audit(
+    capture: CaptureArgument,
+    *,
+    known: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Values that must not be inside, one a line.", show_default=False),
+    ] = None,
+    json: JsonOption = False,
 ) -> int:
-    raise CaptureError(f"{capture}: no such file")
+    """Look for secrets inside a capture: values of your own list, and what looks like a credential or a person's.
+
+    Says where, never what. Exits 0 if nothing was found, 1 if something was.
+
+    [bold]Examples[/bold]
+
+      shadowtape audit monday.tape
+
+      shadowtape audit monday.tape --known customers.txt --json
+    """
+    from captures.privacy.scan import scan  # noqa: PLC0415 - pydantic is not needed to inspect a file
+
+    values = _known_values(known) if known else ()
+    with open_capture(capture) as opened:
+        findings = [
+            {"exchange": each.exchange, "where": each.where, "kind": each.kind} for each in scan(opened, values)
+        ]
+        unread = [damage for damage in opened.damage if damage.exchanges_lost != 0]
+        scanned = len(opened)
+    if json:
+        print(jsonlib.dumps({"clean": not findings, "findings": findings, "scanned": scanned}))
+    else:
+        _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned)
+    if unread:
+        print(f"shadowtape: {capture}: damaged; what cannot be read was not scanned (see verify)", file=sys.stderr)
+    return 1 if findings else 0
+
+
+def _check(capture: Capture) -> None:
+    steps = check_segments(capture)
+    if capture.size >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
+        console = Console(stderr=True)
+        steps = iter(track(steps, "verifying", total=len(capture.segments), console=console, transient=True))
+    for _ in steps:
+        pass
+
+
+def _show_facts(console: Console, name: str, found: dict[str, Any]) -> None:
+    confessions, header, rate = found["confessions"], found["header"], found["rate"]
+    state = "sealed" if found["sealed"] else "[yellow]not sealed[/yellow]"
+    console.print(f"[bold]{escape(name)}[/bold]  {header['kind']}, {state}, {size(found['size_bytes'])}")
+    console.print(
+        f"{found['exchanges']:,} exchanges in {found['duration_s']:,.3f} s from {found['start']}, "
+        f"{rate['mean_rps']:,.1f}/s on average, {rate['peak_rps']:,}/s in the peak second"
+    )
+    if rate["counts"]:
+        console.print(f"  {sparkline(rate['counts'])}  one bar: {rate['bin_s']} s")
+    console.print(
+        f"{found['replayable']:,} replayable, {found['recorded_valid']:,} with answers valid for comparison, "
+        f"{found['streams']:,} streams, {found['sessions']:,} sessions, {found['connections']:,} connections"
+    )
+    console.print(_routes_table(found["routes"]))
+    if len(found["routes"]) > ROUTES_SHOWN:
+        console.print(f"  … and {len(found['routes']) - ROUTES_SHOWN} more (--json has them all)")
+    mix = [f"{code} {phrase(int(code))}: {count:,}" for code, count in found["status"].items()]
+    mix += [f"{kind}: {count:,}" for kind, count in found["failures"].items()]
+    console.print("status   " + escape(" · ".join(mix) or "no responses"))
+    for key, title in (("first_byte", "first byte"), ("last_byte", "last byte")):
+        console.print(f"service  to the {title}, as recorded: {_times(found['service_ms'][key])}")
+    sizes = found["bytes"]
+    console.print(
+        f"bodies   requests {size(sizes['request_size'])} (kept {size(sizes['request_kept'])}), "
+        f"responses {size(sizes['response_size'])} (kept {size(sizes['response_kept'])})"
+    )
+    console.print("confesses " + ", ".join(f"{name} {_count(value)}" for name, value in confessions.items()))
+    policy = header["policy_digest"] or "none"
+    console.print(escape(f"written by {header['producer']}, policy {policy}, key {header['key_id'] or 'none'}"))
+    console.print(f"digest   {found['digest']}" + (f", expires {header['expires']}" if header["expires"] else ""))
+    _show_damage(console, found["damage"])
+
+
+def _routes_table(routes: list[dict[str, Any]]) -> Table:
+    table = Table("method", "path", "codec", "model", box=None, padding=(0, 2, 0, 0))
+    table.add_column("count", justify="right")
+    for route in routes[:ROUTES_SHOWN]:
+        cells = (route["method"], route["path"] or "-", route["codec"], route["model"] or "-")
+        table.add_row(*map(escape, cells), f"{route['count']:,}")
+    return table
+
+
+def _show_verdict(console: Console, path: Path, found: dict[str, Any]) -> None:
+    name = escape(str(path))
+    if found["sound"]:
+        console.print(f"{name}: [green]sound[/green], {found['exchanges']:,} exchanges, {found['segments']:,} segments")
+        return
+    if not found["sealed"]:
+        why = "it is still being recorded" if being_written(path) else "the recorder was killed before it could seal it"
+        tail = f"; {found['tail_bytes']:,} bytes of an unfinished flush at its end" if found["tail_bytes"] else ""
+        console.print(f"{name}: [yellow]not sealed[/yellow]: {why}{tail}")
+    _show_damage(console, found["damage"])
+    console.print(f"{found['readable']:,} exchanges in {found['segments']:,} segments can be read")
+
+
+def _show_damage(console: Console, damage: list[dict[str, Any]]) -> None:
+    for each in damage:
+        lost = each["exchanges_lost"]
+        cost = "an unknown number of exchanges" if lost is None else f"{lost:,} exchanges"
+        where = f"segment {each['segment']}" if each["segment"] >= 0 else "outside the segments"
+        console.print(f"[red]damage[/red] at byte {each['offset']:,}, {where}: {escape(each['reason'])}; lost: {cost}")
+
+
+def _show_findings(console: Console, path: Path, findings: list[dict[str, Any]], scanned: int) -> None:
+    for each in findings[:100]:
+        console.print(escape(f"exchange {each['exchange']}: {each['kind']} in {each['where']}"))
+    if len(findings) > 100:
+        console.print(f"… and {len(findings) - 100:,} more (--json has them all)")
+    state = f"[red]{len(findings):,} findings[/red]" if findings else "[green]clean[/green]"
+    console.print(f"{escape(str(path))}: {state}, {scanned:,} exchanges scanned")
+
+
+def _known_values(path: Path) -> tuple[bytes, ...]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"--known {path}: cannot be read: {error.strerror}") from None
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def sparkline(counts: list[int]) -> str:
+    """One bar per count; only zero is blank."""
+    top = max(counts, default=0) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in counts)
+
+
+def size(count: int) -> str:
+    """As people write sizes: 1.5 MiB."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _times(found: dict[str, Any]) -> str:
+    if not found["n"]:
+        return "unknown"
+    return ", ".join(f"{name} {found[name]:,.2f}" for name in ("p50", "p90", "p99", "max")) + " ms"
+
+
+def _count(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

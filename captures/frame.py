@@ -101,7 +101,7 @@ def unpack_piece_header(data: bytes, offset: int) -> Piece:
     if stored > LIMITS["stored"] or raw > LIMITS["raw"] or (kind in META_KINDS and stored > LIMITS["meta"]):
         raise FrameError(f"a piece claims more bytes than the limit ({name}: {stored} stored, {raw} raw)")
     if kind in Kind:
-        if flags & ~PieceFlags.ZSTD:
+        if flags & ~int(PieceFlags.ZSTD):
             raise FrameError(f"a piece has unknown flags ({name}: {flags})")
         if not flags & PieceFlags.ZSTD and stored != raw:
             raise FrameError(f"a piece contradicts itself about its length ({name})")

@@ -7,6 +7,7 @@ segment (and by what the caller asks to have at once); one thread at a time.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from captures.segment import decode_bodies, decode_chunks, decode_columns, decod
 from captures.walk import CutError, Damage, ReadAt, Segment, read_payload, read_piece, walk
 
 CACHED_SEGMENTS = 4
+_WHEN_READ = frozenset({Kind.HEADS, Kind.CHUNKS, Kind.BODIES})  # what the walk does not check
 _NO_TIMES = np.zeros(0, dtype=np.int64)
 _NO_SIZES = np.zeros(0, dtype=np.uint32)
 
@@ -63,7 +65,7 @@ class Capture:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __enter__(self) -> "Capture":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -77,7 +79,13 @@ class Capture:
 
     def columns(self) -> Batch:
         """Columns and names of the whole file; heads, chunks and bodies are neither read nor decompressed."""
-        return concat([self._columns(segment) for segment in self.segments])
+        try:
+            return concat([self._columns(segment) for segment in self.segments])
+        except FrameError as error:
+            # Its checksums were right when the file was opened: whoever wrote it was wrong.
+            raise CaptureError(
+                f"{self.path}: its columns contradict each other ({error}); run `shadowtape verify` on it"
+            ) from error
 
     def read(self, ordinals: NDArray[np.int64], *, bodies: bool = True) -> list[Exchange]:
         """The exchanges of these ordinals, in the order asked. Without ``bodies`` chunks keep their times and have no data.
@@ -85,7 +93,7 @@ class Capture:
         Raises IndexError, and CaptureError where an exchange's head or body is damaged (`lost` says which are).
         """
         wanted = np.asarray(ordinals, dtype=np.int64)
-        if len(wanted) and not (0 <= int(wanted.min()) and int(wanted.max()) < len(self)):
+        if len(wanted) and not (int(wanted.min()) >= 0 and int(wanted.max()) < len(self)):
             raise IndexError(f"ordinals go from 0 to {len(self) - 1}")
         owner = np.searchsorted(self._starts, wanted, side="right") - 1
         found: dict[int, Exchange] = {}
@@ -93,10 +101,11 @@ class Capture:
             rows = np.unique(wanted[owner == position]) - self._starts[position]
             batch, readable = self._decode(position, bodies=bodies)
             if int(rows[-1]) >= readable:
-                damage = self._damage[-1]
+                number = self.segments[position].start.number
+                reason = next(each.reason for each in self._damage[::-1] if each.segment == number)
                 raise CaptureError(
-                    f"{self.path}: exchange {int(self._starts[position] + rows[-1])} cannot be read: segment "
-                    f"{damage.segment} is damaged ({damage.reason}); run `shadowtape verify` on it"
+                    f"{self.path}: exchange {int(self._starts[position] + rows[-1])} cannot be read: segment {number} "
+                    f"is damaged ({reason}); run `shadowtape verify` on it"
                 )
             picked = exchanges_of(take(batch, rows))
             found.update(zip((rows + self._starts[position]).tolist(), picked, strict=True))
@@ -123,31 +132,42 @@ class Capture:
                 yield from zip((some + first).tolist(), exchanges_of(take(batch, some)), strict=True)
 
     def lost(self) -> NDArray[np.bool_]:
-        """For each ordinal, whether its head or body is damaged. Reads and checks every byte, keeps none."""
+        """For each ordinal, whether its head or body is damaged. Reads every byte, decompresses none."""
         lost = np.zeros(len(self), dtype=np.bool_)
-        for position in range(len(self.segments)):
-            _, readable = self._decode(position, bodies=True, keep=False)
+        for position, segment in enumerate(self.segments):
+            flushes = self._sound_flushes(segment, bodies=True)
+            readable = sum(flush.commit.exchanges for flush in segment.flushes[:flushes])
             lost[self._starts[position] + readable : self._starts[position + 1]] = True
         return lost
 
-    def _columns(self, segment: Segment) -> Batch:
-        counts = [flush.commit.exchanges for flush in segment.flushes]
+    def check(self, position: int) -> Batch:
+        """Read, check and decode every byte of the segment at ``position`` of ``segments``; what is wrong is reported in
+        ``damage``. Returns its columns and names (empty where they contradict themselves).
+        """
+        segment = self.segments[position]
+        for piece in (piece for flush in segment.flushes for piece in flush.pieces if piece.kind not in _WHEN_READ):
+            try:
+                read_payload(self._read_at, piece)
+            except FrameError as error:
+                self.report(Damage(piece.offset, segment.start.number, str(error), 0))
+        self._decode_readable(segment, bodies=True)
         try:
-            columns = decode_columns(segment.start.columns, self._stream(segment, Kind.COLUMNS, len(counts)), counts)
-            names = decode_names(self._stream(segment, Kind.NAMES, len(counts)), columns)
-        except FrameError as error:
-            # Its checksums were right when the file was opened: whoever wrote it was wrong.
-            raise CaptureError(f"{self.path}: segment {segment.start.number} contradicts itself: {error}") from error
+            return self._columns(segment)
+        except FrameError:  # reported by the line before
+            return concat([])
+
+    def _columns(self, segment: Segment) -> Batch:
+        """Raises FrameError."""
+        counts = [flush.commit.exchanges for flush in segment.flushes]
+        columns = decode_columns(segment.start.columns, self._stream(segment, Kind.COLUMNS, len(counts)), counts)
+        names = decode_names(self._stream(segment, Kind.NAMES, len(counts)), columns)
         return Batch(columns, names, [], _NO_TIMES, _NO_SIZES, [])
 
-    def _decode(self, position: int, *, bodies: bool, keep: bool = True) -> tuple[Batch, int]:
+    def _decode(self, position: int, *, bodies: bool) -> tuple[Batch, int]:
         """The segment and how many of its exchanges can be read; the batch holds only those."""
         key = (position, bodies)
         if key not in self._decoded:
-            decoded = self._decode_readable(self.segments[position], bodies=bodies)
-            if not keep:
-                return decoded
-            self._decoded[key] = decoded
+            self._decoded[key] = self._decode_readable(self.segments[position], bodies=bodies)
             while len(self._decoded) > CACHED_SEGMENTS:
                 self._decoded.popitem(last=False)
         self._decoded.move_to_end(key)
@@ -157,21 +177,20 @@ class Capture:
         flushes = self._sound_flushes(segment, bodies=bodies)
         counts = [flush.commit.exchanges for flush in segment.flushes[:flushes]]
         n = sum(counts)
-        whole = self._columns(segment)
-        columns = {name: values[:n] for name, values in whole.columns.items()}
         try:
+            whole = self._columns(segment)
+            columns = {name: values[:n] for name, values in whole.columns.items()}
             heads = decode_heads(self._stream(segment, Kind.HEADS, flushes), n)
             times, sizes = decode_chunks(self._stream(segment, Kind.CHUNKS, flushes), columns, counts)
             data = decode_bodies(self._stream(segment, Kind.BODIES, flushes), columns) if bodies else []
         except FrameError as error:
-            self._report(Damage(segment.offset, segment.start.number, str(error), segment.exchanges))
-            nothing = {name: values[:0] for name, values in columns.items()}
-            return Batch(nothing, whole.names, [], _NO_TIMES, _NO_SIZES, []), 0
+            self.report(Damage(segment.offset, segment.start.number, str(error), segment.exchanges))
+            return concat([]), 0
         return Batch(columns, whole.names, heads, times, sizes, data), n
 
     def _sound_flushes(self, segment: Segment, *, bodies: bool) -> int:
         """How many flushes from the front have sound heads, chunks and bodies."""
-        kinds = {Kind.HEADS, Kind.CHUNKS} | ({Kind.BODIES} if bodies else set())
+        kinds = _WHEN_READ if bodies else _WHEN_READ - {Kind.BODIES}
         for i, flush in enumerate(segment.flushes):
             for piece in flush.pieces:
                 if piece.kind not in kinds:
@@ -180,7 +199,7 @@ class Capture:
                     read_payload(self._read_at, piece)
                 except FrameError as error:
                     rest = sum(each.commit.exchanges for each in segment.flushes[i:])
-                    self._report(Damage(piece.offset, segment.start.number, str(error), rest))
+                    self.report(Damage(piece.offset, segment.start.number, str(error), rest))
                     return i
         return len(segment.flushes)
 
@@ -192,7 +211,8 @@ class Capture:
             return b"".join(payloads)
         return decompress(payloads, sum(piece.raw for piece in pieces))
 
-    def _report(self, damage: Damage) -> None:
+    def report(self, damage: Damage) -> None:
+        """Note damage, once."""
         if damage not in self._damage:
             self._damage.append(damage)
 
@@ -213,9 +233,7 @@ def _read_header(path: str, read_at: ReadAt, size: int) -> tuple[Header, Piece, 
         raise CaptureError(f"{path}: header damaged (format version 0)")
     try:
         piece = read_piece(read_at, MAGIC_SIZE, size)
-        if piece.kind != Kind.HEADER:
-            raise FrameError(f"a piece of kind {piece.kind} in its place")
-        header, sync = unpack_header(read_payload(read_at, piece))
+        header, sync = unpack_header(read_payload(read_at, piece) if piece.kind == Kind.HEADER else b"")
     except CutError:
         raise CaptureError(f"{path}: header damaged (the file ends inside it)") from None
     except FrameError as error:

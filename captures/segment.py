@@ -7,7 +7,7 @@ in a file. Decoding raises FrameError and nothing else, whatever the bytes.
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,11 +16,13 @@ from captures.columns import COLUMNS, NAME_COLUMNS, Batch, Head
 from captures.compression import Stream
 from captures.frame import STREAM_KINDS, FrameError, Kind, pack_piece
 
+CHUNK_SIZE = 12  # <i8 time, <u4 bytes
+
 type Columns = dict[str, NDArray[np.generic]]
 
 
 class SegmentEncoder:
-    """The streams and the name table of the segment being written. ``size``: raw bytes of heads and bodies so far."""
+    """The streams and the name table of the segment being written. ``size``: raw bytes of heads, chunks and bodies so far."""
 
     def __init__(self, level: int) -> None:
         self._streams = {kind: Stream(level) for kind in STREAM_KINDS}
@@ -31,7 +33,7 @@ class SegmentEncoder:
         self.exchanges = 0
 
     def add(self, batch: Batch) -> Columns:
-        """The columns as they will be written, names mapped. The batch is checked before anything is taken from it (`check_batch`)."""
+        """The columns as they will be written, names mapped. The batch has passed `check_batch`."""
         columns = full_columns(batch)
         mapped = self._map_names(batch.names, columns)
         heads = b"".join(map(_pack_head, batch.heads)) if batch.heads else _pack_head(EMPTY_HEAD) * len(batch)
@@ -42,7 +44,7 @@ class SegmentEncoder:
         self._streams[Kind.BODIES].add(bodies)
         self._chunks.append((times.astype("<i8").tobytes(), batch.chunk_bytes.astype("<u4").tobytes()))
         self._columns.append(mapped)
-        self.size += len(heads) + len(bodies)
+        self.size += len(heads) + len(bodies) + CHUNK_SIZE * len(batch.chunk_at_ns)
         self.exchanges += len(batch)
         return mapped
 
@@ -86,9 +88,10 @@ def check_batch(batch: Batch) -> None:
 
 
 def sizes(batch: Batch) -> NDArray[np.int64]:
-    """Raw bytes of each exchange's bodies and, roughly, head: what segments are cut by."""
+    """Raw bytes of each exchange's bodies, chunks and, roughly, head: what segments are cut by."""
     columns = full_columns(batch)
     total: NDArray[np.int64] = columns["request_kept"].astype(np.int64) + columns["response_kept"].astype(np.int64)
+    total += CHUNK_SIZE * chunk_counts(batch)
     if batch.heads:
         total += np.array([_head_size(head) for head in batch.heads], dtype=np.int64)
     return total
@@ -119,7 +122,7 @@ def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Seq
 
 def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tuple[str, ...]:
     """The name table; checks that no column points outside it. Raises FrameError."""
-    names = ("", *_unpack_all(data, lambda item: _text(item)))
+    names = ("", *_unpack_all(data, _text))
     for name in NAME_COLUMNS:
         if len(columns[name]) and int(columns[name].astype(np.int64).max()) >= len(names):
             raise FrameError("a column points outside the segment's names")
@@ -137,14 +140,14 @@ def decode_heads(data: bytes, n: int) -> list[Head]:
 def decode_chunks(data: bytes, columns: Columns, counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     """Times from the capture's zero, and bytes, of all chunks. Raises FrameError."""
     per_exchange = columns["request_chunks"].astype(np.int64) + columns["response_chunks"].astype(np.int64)
-    if len(data) != 12 * int(per_exchange.sum()):
+    if len(data) != CHUNK_SIZE * int(per_exchange.sum()):
         raise FrameError("chunks do not fit their exchanges")
     times, lengths, offset, row = [], [], 0, 0
     for count in counts:
         chunks = int(per_exchange[row : row + count].sum())
         times.append(np.frombuffer(data, "<i8", chunks, offset))
         lengths.append(np.frombuffer(data, "<u4", chunks, offset + 8 * chunks))
-        offset, row = offset + 12 * chunks, row + count
+        offset, row = offset + CHUNK_SIZE * chunks, row + count
     since = np.concatenate([np.zeros(0, dtype=np.int64), *times])
     sizes = np.concatenate([np.zeros(0, dtype=np.uint32), *lengths])
     if not _chunks_cover(columns, sizes):

@@ -3,10 +3,12 @@
 import errno
 import fcntl
 import os
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from captures.columns import Batch
 from captures.confessions import Confessions
@@ -43,16 +45,13 @@ def open_capture(path: Path | str) -> Capture:
     """Raises CaptureError: missing, a folder, empty, not a capture, a newer format, header damaged, expired."""
     path = Path(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     except FileNotFoundError:
         raise CaptureError(f"{path}: no such file") from None
     except OSError as error:
         raise CaptureError(f"{path}: cannot be opened: {error.strerror}") from None
-    if path.is_dir():
-        os.close(fd)
-        raise CaptureError(f"{path}: a folder; folders of captures come later: name one file")
     try:
-        size = os.fstat(fd).st_size
+        size = _regular_size(fd, path)
         # A recorder may still be appending: this capture ends where the file ends now.
         capture = Capture(
             str(path), lambda offset, n: os.pread(fd, max(min(n, size - offset), 0), offset), size, lambda: os.close(fd)
@@ -129,7 +128,7 @@ class TapeFile:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
-    def __enter__(self) -> "TapeFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -153,6 +152,15 @@ class TapeFile:
             os.lseek(self._fd, self._end, os.SEEK_SET)
             raise
         self._end += len(data)
+
+
+def _regular_size(fd: int, path: Path) -> int:
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        raise CaptureError(f"{path}: a folder; folders of captures come later: name one file")
+    if not stat.S_ISREG(status.st_mode):
+        raise CaptureError(f"{path}: not a regular file; a capture is read in any order, so save it first")
+    return status.st_size
 
 
 def _refuse_expired(header: Header, path: Path) -> None:

@@ -115,12 +115,14 @@ def _read_index(read_at: ReadAt, size: int) -> tuple[Index | None, int, list[Dam
         return None, size, []
     try:
         piece = read_piece(read_at, offset, size - TRAILER_SIZE)
-        if piece.kind != Kind.INDEX or piece.end != size - TRAILER_SIZE:
-            raise FrameError("the trailer does not point at the index")
-        return unpack_index(read_payload(read_at, piece)), offset, []
-    except (FrameError, CutError) as error:
-        reason = str(error) or "the trailer does not point at the index"
-        return None, min(offset, size), [Damage(min(offset, size), -1, reason, 0)]
+        if piece.kind == Kind.INDEX and piece.end == size - TRAILER_SIZE:
+            return unpack_index(read_payload(read_at, piece)), offset, []
+        reason = "the trailer does not point at the index"
+    except CutError:
+        reason = "the trailer does not point at the index"
+    except FrameError as error:
+        reason = str(error)
+    return None, min(offset, size), [Damage(min(offset, size), -1, reason, 0)]
 
 
 @dataclass(slots=True)

@@ -62,8 +62,9 @@ class CaptureWriter:
         return self._hash.hexdigest()
 
     def append(self, batch: Batch) -> None:
-        """Take exchanges for the next flush. A segment that fills up is committed at once, with the confessions of the last
-        flush carried forward. Raises ValueError (a batch that contradicts itself: nothing of it is taken) and what ``write`` raises.
+        """Take exchanges for the next flush. A segment that fills up is committed at once, with the confessions of the
+        last flush carried forward. Raises ValueError (a batch that contradicts itself, or an exchange above
+        EXCHANGE_LIMIT bytes: nothing of it is taken) and what ``write`` raises.
         """
         check_batch(batch)
         for part in self._parts(batch):

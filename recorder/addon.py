@@ -1,6 +1,4 @@
-"""The mitmproxy side of the recorder: hooks that tee what passes, and a relay with only the addons a proxy needs.
-
-The only file that knows mitmproxy. It is also a script for the stock tools:
+"""The mitmproxy side of the recorder: hooks that tee what passes. Also a script for the stock tools:
 
     mitmdump -s recorder/addon.py --mode reverse:http://127.0.0.1:8000 --set shadowtape_out=x.tape
 
@@ -8,26 +6,20 @@ Bodies are streamed both ways (`flow.request.stream`, `flow.response.stream`), s
 that fails is counted and the traffic goes on.
 """
 
-import asyncio
-import contextlib
 import functools
 import logging
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx, exceptions, http
-from mitmproxy.addons import next_layer, proxyserver, tlsconfig
 from mitmproxy.connection import Client
-from mitmproxy.master import Master
-from mitmproxy.options import Options
 from mitmproxy.proxy import layer, layers, mode_specs
 
-from captures.errors import ShadowtapeError, UsageError
+from captures.errors import ShadowtapeError
 from captures.exchange import FailureKind, Headers
-from recorder.options import Address, Upstream, parse_out, parse_share
+from recorder.options import Address, parse_out, parse_share
 from recorder.recording import Recording
 from recorder.supervisor import Session, closing_line, start_session
 
@@ -39,7 +31,6 @@ RELAY_OPTIONS: dict[str, Any] = {
     "tcp_timeout": 24 * 3600,  # a slow model may think longer than the stock ten minutes
 }
 _PREFACE = b"PRI * HTTP/2.0"
-_POLL_S = 0.02
 
 
 def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T], None]:
@@ -168,70 +159,6 @@ def _failure_kind(flow: http.HTTPFlow) -> FailureKind:
     if message.startswith(("server closed connection", "HTTP/1 protocol error: peer closed connection")):
         return FailureKind.RESET
     return FailureKind.PROTOCOL
-
-
-class Relay:
-    """An embedded mitmproxy in reverse mode. One per process: mitmproxy keeps its options in a global."""
-
-    def __init__(self, recorder: Recorder, upstream: Upstream, listen: Address) -> None:
-        self._recorder = recorder
-        self._upstream = upstream
-        self._listen = listen
-        self._running = asyncio.Event()
-        self._folder = contextlib.ExitStack()
-
-    def running(self) -> None:
-        self._running.set()
-
-    async def start(self) -> None:
-        """Open the port. Raises UsageError where it cannot be opened."""
-        # mitmproxy's log lines may quote traffic, and a closed connection is no news.
-        logging.getLogger("mitmproxy").setLevel(logging.CRITICAL)
-        self._master = Master(Options())
-        self._servers = proxyserver.Proxyserver()
-        self._master.addons.add(self._servers, self._recorder, next_layer.NextLayer())
-        extra = {}
-        if self._upstream.scheme == "https":
-            # Its certificate authority is for clients that speak TLS to us; nothing of it is to stay behind.
-            extra = {"confdir": self._folder.enter_context(tempfile.TemporaryDirectory(prefix="shadowtape-"))}
-            self._master.options.update(**extra)
-            self._master.addons.add(tlsconfig.TlsConfig())
-        self._master.addons.add(self)
-        self._master.options.update(
-            mode=[f"reverse:{self._upstream}"],
-            listen_host=self._listen.host,
-            listen_port=self._listen.port,
-            http2=False,  # towards the upstream: answer an HTTP/1.1 client over the HTTP/1.1 it would have got directly
-            **RELAY_OPTIONS,
-        )
-        self._task = asyncio.create_task(self._master.run())
-        ready = asyncio.create_task(self._running.wait())
-        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        errors = [server.last_exception for server in self._servers.servers if server.last_exception]
-        if errors or self._task.done():
-            await self.close()
-            why = errors[0].strerror if errors and isinstance(errors[0], OSError) else "the relay did not start"
-            raise UsageError(f"--listen {self._listen}: {why}; name another port, or 0 for a free one")
-
-    async def drain(self, timeout_s: float) -> None:
-        """Stop accepting, let what is in flight finish and reach its client; after ``timeout_s`` leave the rest."""
-        self._recorder.draining = True
-        await self._servers.servers.update([])
-        until = time.monotonic() + timeout_s
-        transports: set[asyncio.WriteTransport] = set()
-        quiet = 0
-        while quiet < 2 and time.monotonic() < until:  # twice: the hook runs before the last bytes are handed over
-            for handler in self._servers.connections.values():
-                transports |= {io.writer.transport for io in handler.transports.values() if io.writer}
-            idle = not self._recorder.live and not any(each.get_write_buffer_size() for each in transports)
-            quiet = quiet + 1 if idle else 0
-            await asyncio.sleep(_POLL_S)
-
-    async def close(self) -> None:
-        self._master.shutdown()
-        with contextlib.suppress(Exception):
-            await self._task
-        self._folder.close()
 
 
 class Script:

@@ -70,6 +70,7 @@ class Assembler:
     def request_head(
         self, key: str, at_ns: int, connection: int, method: str, target: str, headers: Headers, http_version: str
     ) -> None:
+        self.drop(key)  # a source that repeats a head means the later one
         self._open[key] = _Open(at_ns, connection, method, target, headers, http_version)
 
     def request_chunk(self, key: str, at_ns: int, data: bytes) -> None:

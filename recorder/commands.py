@@ -20,6 +20,7 @@ FINISH_S = 10.0  # for exchanges in flight when the relay or the recording is to
 EXIT_INCOMPLETE = 1
 EXIT_INTERRUPTED = 130
 _POLL_S = 0.02
+_CHECK_S = 0.1
 
 
 def record(  # noqa: PLR0913 - one parameter per option
@@ -151,6 +152,10 @@ async def _relay(chosen: RecordOptions, session: Session, watch: _Watch) -> int:
 
 
 async def _wait(stop: asyncio.Event, session: Session, watch: _Watch) -> None:
+    while watch.required and session.recording.active and not await _within(stop, _CHECK_S):
+        if shed := session.recording.counts.shed:
+            watch.on_trouble(f"{shed} exchanges shed, the recorder does not keep up")
+            return
     await stop.wait()
 
 
@@ -169,7 +174,6 @@ async def _end(session: Session) -> str:
     until = loop.time() + FINISH_S
     while session.recording.open and loop.time() < until:
         await asyncio.sleep(_POLL_S)
-    session.recording.abandon(session.now_ns(), "the recording ended")
     return closing_line(await asyncio.to_thread(session.close))
 
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from captures.errors import UsageError
 
 SUFFIX = ".tape"
-KEY_BYTES = 32
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECONDS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600), "d": Fraction(86400)}
@@ -102,14 +101,3 @@ def parse_out(text: str, name: str = "--out") -> Path:
 def numbered(path: Path, number: int) -> Path:
     """``x.tape`` for 1, then ``x-2.tape``, ``x-3.tape``, …"""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-def parse_key(text: str, where: str) -> bytes:
-    """A key file holds 64 hexadecimal digits. The message never quotes the file."""
-    try:
-        key = bytes.fromhex(text.strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise UsageError(f"--key {where}: not a key file (it must hold {2 * KEY_BYTES} hexadecimal digits); name a new file")
-    return key

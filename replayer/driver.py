@@ -25,8 +25,10 @@ NEVER_NS = 2**62
 STOPPED_DRAIN_NS = 2_000_000_000  # who presses Ctrl-C wants the prompt back
 REPLY_BYTES = 16 << 20  # of one answer, kept in memory; what is beyond is counted, not kept
 
-type OnRow = Callable[[int, Mapping[str, Reply]], None]
-"""(row, replies by role), on the loop's thread, once all targets of the row have finished; rows shed included, UNSENT ones not."""
+type OnRow = Callable[[int, Mapping[str, Reply]], bool | None]
+"""(row, replies by role) on the loop's thread, once all targets of the row have finished; rows shed included, UNSENT ones not.
+True: decided, send no more.
+"""
 type StopReason = Literal["", "interrupted", "aborted", "decided"]
 
 
@@ -171,7 +173,8 @@ class Flight:
         self.rows -= 1
         if self._on_row is not None:
             try:
-                self._on_row(row, self._replies.pop(row))
+                if self._on_row(row, self._replies.pop(row)):
+                    self.stop.set("decided")
             except Exception as error:  # noqa: BLE001 - raised again by `drain`, where somebody listens
                 self.fault = self.fault or error
                 self.stop.set("aborted", "judging failed")
@@ -217,7 +220,7 @@ async def drive_closed(
     flight: Flight, wires: LookAhead, rows: Sequence[int] | NDArray[np.int64], attempts: Mapping[str, Attempts]
 ) -> None:
     """Send ``rows`` in the order given (that of ``wires``), at most ``max_in_flight`` of them unfinished. A row is intended when
-    it is sent: ``intended_ns`` is written here. Ends early where somebody sets the stop, such as ``on_row`` having decided.
+    it is sent: ``intended_ns`` is written here. Ends early where ``on_row`` has decided.
     """
     clock, stop = flight.clock, flight.stop
     flight.waited_for = True

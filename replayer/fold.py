@@ -77,44 +77,49 @@ def span_ns(attempts: Attempts) -> int:
 def series(attempts: Attempts) -> dict[str, object]:
     """The run over time, in bins of at least a second and at most `MOST_BINS`: for charts.
 
-    ``scheduled``, ``offered`` (dispatched or shed), ``achieved`` (completed) and ``errors`` (failed, shed, or status 400 and
-    above) in rows per second, each at the time it happened; percentiles of response time in ms by intended time, None where empty.
+    Rows per second, each at the time it happened: ``scheduled``, ``offered`` (dispatched or shed), ``achieved`` (completed),
+    ``failed``, ``shed``, ``status_4xx``, ``status_5xx``, and ``errors``, which is the last four together. Percentiles of response
+    time and lateness in ms, by intended time, None where a bin is empty.
     """
-    first_ns = int(attempts.intended_ns[0]) if len(attempts) else 0
-    bin_ns = max(NS_PER_S, -(-(span_ns(attempts) + 1) // MOST_BINS // NS_PER_S) * NS_PER_S)
+    first_ns, span = int(attempts.intended_ns[0]) if len(attempts) else 0, span_ns(attempts)
+    bin_ns = max(1, -(-(span + 1) // (MOST_BINS * NS_PER_S))) * NS_PER_S
+    bins = span // bin_ns + 1
     completed, shed = attempts.failure == FailureKind.NONE, attempts.failure == FailureKind.SHED
-    dispatched = attempts.dispatched_ns >= 0
-    ended = attempts.done_ns >= 0
+    dispatched, ended = attempts.dispatched_ns >= 0, attempts.done_ns >= 0
+    failed = ended & ~completed & ~shed
+    refused = {f"status_{kind}xx": completed & (attempts.status // 100 == kind) for kind in (4, 5)}
     offered_ns = np.where(shed, attempts.done_ns, attempts.dispatched_ns)
-    erred = ended & (~completed | (attempts.status >= 400))
-    bins = span_ns(attempts) // bin_ns + 1
+    happened = {
+        "scheduled": (attempts.intended_ns, dispatched | shed),
+        "offered": (offered_ns, dispatched | shed),
+        "achieved": (attempts.done_ns, completed),
+        "errors": (attempts.done_ns, failed | shed | refused["status_4xx"] | refused["status_5xx"]),
+        "failed": (attempts.done_ns, failed),
+        "shed": (attempts.done_ns, shed),
+        **{name: (attempts.done_ns, rows) for name, rows in refused.items()},
+    }
 
-    def rate(at_ns: NDArray[np.int64]) -> list[float]:
-        places = np.clip((at_ns - first_ns) // bin_ns, 0, bins - 1)
-        counts = np.bincount(places, minlength=bins)
-        return [round(float(count) * NS_PER_S / bin_ns, 3) for count in counts]
+    def rate(at_ns: NDArray[np.int64], rows: NDArray[np.bool_]) -> list[float]:
+        places = np.clip((at_ns[rows] - first_ns) // bin_ns, 0, bins - 1)
+        return [round(float(count) * NS_PER_S / bin_ns, 3) for count in np.bincount(places, minlength=bins)]
 
-    came_to = dispatched | shed
-    percentiles = _by_bin(
-        (attempts.intended_ns[completed] - first_ns) // bin_ns,
-        (attempts.done_ns - attempts.intended_ns)[completed],
-        bins,
-    )
+    places = np.clip((attempts.intended_ns - first_ns) // bin_ns, 0, bins - 1)
+    response_ns, lateness_ns = attempts.done_ns - attempts.intended_ns, attempts.dispatched_ns - attempts.intended_ns
+    response = _by_bin(places[completed], response_ns[completed], bins)
+    lateness = _by_bin(places[dispatched], lateness_ns[dispatched], bins)
     return {
         "bin_s": bin_ns / NS_PER_S,
         "t_s": [round(place * bin_ns / NS_PER_S, 3) for place in range(bins)],
-        "scheduled": rate(attempts.intended_ns[came_to]),
-        "offered": rate(offered_ns[came_to]),
-        "achieved": rate(attempts.done_ns[completed]),
-        "errors": rate(attempts.done_ns[erred]),
-        **percentiles,
+        **{name: rate(at_ns, rows) for name, (at_ns, rows) in happened.items()},
+        **{name: response[name] for name in ("p50", "p90", "p99")},
+        **{f"lateness_{name}": lateness[name] for name in ("p50", "p99", "max")},
     }
 
 
 def _by_bin(places: NDArray[np.int64], values_ns: NDArray[np.int64], bins: int) -> dict[str, list[float | None]]:
     order = np.lexsort((values_ns, places))
     ordered, edges = values_ns[order], np.searchsorted(places[order], np.arange(bins + 1))
-    shares = {name: PER_MILLE[name] for name in ("p50", "p90", "p99")}
+    shares = {name: PER_MILLE[name] for name in ("p50", "p90", "p99")} | {"max": 1000}
     return {
         name: [
             _ms(ordered[low + rank(high - low, share)]) if high > low else None

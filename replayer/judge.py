@@ -286,4 +286,4 @@ def show(objective: Objective, value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.99 else f"{100 * share:.5g} %"
+    return f"{100 * share:.4g} %" if share < 0.99 else f"{100 * share:.5g} %"

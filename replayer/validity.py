@@ -2,8 +2,8 @@
 
 Three rules, in the order their reasons are told:
 
-1. status mix. More than `MIX_SHARE` of the answers are of another class than was recorded (401, 404, 429 where 200 was recorded): the
-   target did other work than the one recorded. A 5xx is the target failing, which is for objectives to judge.
+1. status mix. More than `MIX_SHARE` of the answers are of another class than was recorded (401, 404, 429 where 200 was
+   recorded): the target did other work than the one recorded. A 5xx is the target failing, which is for objectives to judge.
 2. lateness. A row is late where it was dispatched, or shed, later than `late_limit_ns` after its time; more late rows
    than a tenth of the tightest objective's tail, and the tail that is judged is the generator's.
 3. rate. Rows dispatched and shed came at another rate than scheduled, by more than `RATE_SHARE`.
@@ -34,8 +34,8 @@ NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """What a run says of itself. ``reasons`` why it is not valid; ``notes`` what a reader should know all the same; ``cpu`` the share
-    of one core our process used, 1.0 at most unless native code ran beside it.
+    """What a run says of itself. ``reasons`` why it is not valid; ``notes`` what a reader should know all the same; ``cpu``
+    the share of one core our process used.
     """
 
     valid: bool
@@ -108,10 +108,8 @@ def _late(attempts: Attempts, limit_ns: int) -> tuple[int, int]:
 def _lateness(late: int, came_to: int, limit_ns: int, allowed: float) -> list[str]:
     if not came_to or late / came_to <= allowed:
         return []
-    return [
-        f"the generator was late: {late:,} of {came_to:,} rows went out more than {limit_ns / NS_PER_MS:g} ms after their time "
-        f"({late / came_to:.2%}, {allowed:.2%} allowed)"
-    ]
+    limit = f"{limit_ns / NS_PER_MS:g} ms after their time ({late / came_to:.2%}, {allowed:.2%} allowed)"
+    return [f"the generator was late: {late:,} of {came_to:,} rows went out more than {limit}"]
 
 
 def _rate(attempts: Attempts) -> list[str]:
@@ -142,7 +140,7 @@ def _status_mix(attempts: Attempts, recorded: NDArray[np.uint16], expected: Coll
     pairs, counts = np.unique(np.stack([attempts.status[other], recorded[other]]), axis=1, return_counts=True)
     worst = int(np.argmax(counts))
     answered, had = int(pairs[0, worst]), int(pairs[1, worst])
+    often = f"{answered} where {had} was recorded (--expect-status {answered} if that is right)"
     return [
-        f"the target did other work than was recorded: {count:,} of {n:,} answers have another status, most often {answered} where "
-        f"{had} was recorded (--expect-status {answered} if that is right)"
+        f"the target did other work than was recorded: {count:,} of {n:,} answers have another status, most often {often}"
     ]

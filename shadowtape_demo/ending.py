@@ -85,6 +85,15 @@ def _refused(facts: Facts) -> str:
     return str(facts["refused"]["why"])
 
 
+def _moved(facts: Facts) -> str:
+    moved = facts["receipt"]["receipt"]["features"]["MedInc"]
+    asked = ", ".join(f"{name} {value:g}" for name, value in moved["asked"].items())
+    return (
+        f"MedInc changed by {moved['change_sd']:.3f} sd in {moved['share']:.0%} of the requests (asked: {asked}); "
+        f"PSI {moved['psi']:.3f}, KS {moved['ks']:.3f}"
+    )
+
+
 def _report(facts: Facts) -> str:
     return str(facts["report"])
 
@@ -105,6 +114,7 @@ LINES: tuple[tuple[str, str, Callable[[Facts], str]], ...] = (
     ("secrets", "audit", _audit),
     ("replay at 5x", "replay", _replay),
     ("new model, recorded answers", "shadow", _shadow("shadow")),
+    ("drift receipt", "receipt", _moved),
     ("both models, drifted", "drift", _shadow("drift")),
     ("drift against recorded answers", "refused", _refused),
     ("report", "report", _report),

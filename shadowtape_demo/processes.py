@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -72,13 +72,12 @@ def model_servers(names: Sequence[str]) -> Iterator[list[ModelServer]]:
 
 
 def start_recorder(upstream: str, capture: Path, log: Path) -> tuple[subprocess.Popen[str], str, list[str]]:
-    """Start ``shadowtape record`` and wait until it listens. Returns the process, its URL and its arguments."""
-    port = free_port()
-    arguments = ["record", "--upstream", upstream, "--listen", f"127.0.0.1:{port}", "--out", str(capture)]
+    """Start ``shadowtape record`` and wait until it says where it listens. Returns the process, that URL and its arguments."""
+    arguments = ["record", "--upstream", upstream, "--listen", "127.0.0.1:0", "--out", str(capture)]
     with log.open("w") as stderr:
         process = _popen(program(arguments), stdout=subprocess.DEVNULL, stderr=stderr)
     deadline = time.monotonic() + START_S
-    while not _listens(port):
+    while not (said := re.search(r"^recording (http://\S+) ", log.read_text(), flags=re.MULTILINE)):
         if process.poll() is not None:
             raise StepFailedError(
                 f"shadowtape record ended with code {process.returncode}: {_last_line(log.read_text())}"
@@ -86,8 +85,8 @@ def start_recorder(upstream: str, capture: Path, log: Path) -> tuple[subprocess.
         if time.monotonic() > deadline:
             stop(process)
             raise StepFailedError(f"shadowtape record does not listen after {START_S:.0f} s; see {log}")
-        time.sleep(0.05)
-    return process, f"http://127.0.0.1:{port}", arguments
+        time.sleep(0.02)
+    return process, said[1], arguments
 
 
 def run(arguments: Sequence[str]) -> Done:
@@ -136,21 +135,8 @@ def command_line(arguments: Sequence[str]) -> str:
     return f"shadowtape {shlex.join(arguments)}"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def _popen(command: Sequence[str], *, stdout: int, stderr: IO[str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, env=ENVIRONMENT)  # noqa: S603 - our own, no shell
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _last_line(text: str) -> str:

@@ -6,7 +6,7 @@ candidate is neither: it is what the tool is for.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ DRIFT = "noise:feature=MedInc,sd=1.0"
 REPLAY_OBJECTIVES = ("latency.p99 < 250ms", "errors < 1%")
 SHADOW_OBJECTIVES = ("agreement >= 99%",)
 INVALID = 3
+REFUSALS = (2, 6)
 
 
 @dataclass(slots=True)
@@ -141,64 +142,55 @@ def check(story: Story) -> None:
 
 def replay(story: Story, target: str) -> None:
     story.say(f"replaying the recording at {SPEED}x against the baseline")
-    required = [part for objective in REPLAY_OBJECTIVES for part in ("--require", objective)]
+    # --allow-source: the server that was recorded is loaded again; on a production ingress this would have to be meant.
+    where = ("--target", target, "--allow-source", "--speed", str(SPEED))
     done = story.run(
-        "replay",
-        str(story.capture),
-        "--target",
-        target,
-        "--speed",
-        str(SPEED),
-        *required,
-        "--out",
-        str(story.out / "replay"),
+        "replay", str(story.capture), *where, *_required(REPLAY_OBJECTIVES), "--out", str(story.out / "replay")
     )
     story.facts["replay"] = done.result
     verdict = done.result.get("verdict")
     if done.code == INVALID:
         story.invalid.append(f"the replay is INVALID: {'; '.join(done.result.get('why', [])) or done.complaint}")
         return
-    story.expect(
-        verdict == "PASS" and done.code == 0, f"the replay ended with {verdict} (code {done.code}): {done.complaint}"
+    problem = (
+        f"the replay ended with {verdict} (code {done.code}): {'; '.join(done.result.get('why', [])) or done.complaint}"
     )
+    story.expect(verdict == "PASS" and done.code == 0, problem)
+    sent, rows = story.facts["traffic"]["requests"], done.result.get("rows", {})
+    story.expect(rows.get("completed") == sent, f"the replay completed {rows.get('completed')} of {sent} rows")
 
 
 def shadow_recorded(story: Story, candidate: str) -> None:
     story.say("shadowing: the candidate answers the recorded requests, and is compared with the recorded answers")
-    required = [part for objective in SHADOW_OBJECTIVES for part in ("--require", objective)]
+    where = ("--candidate", candidate, "--recorded")
     done = story.run(
-        "shadow",
-        str(story.capture),
-        "--candidate",
-        candidate,
-        "--recorded",
-        *required,
-        "--out",
-        str(story.out / "shadow"),
+        "shadow", str(story.capture), *where, *_required(SHADOW_OBJECTIVES), "--out", str(story.out / "shadow")
     )
     _keep_shadow(story, "shadow", done)
 
 
 def drift(story: Story, baseline: str, candidate: str) -> None:
-    story.say("drift: noise of one standard deviation on MedInc; both models answer live")
-    refused = story.run("shadow", str(story.capture), "--candidate", candidate, "--recorded", "-t", DRIFT)
-    story.facts["refused"] = {"code": refused.code, "why": refused.complaint}
+    story.say(
+        "drift: noise of one standard deviation on MedInc; recorded answers no longer count, both models answer live"
+    )
+    drifted = ("-t", DRIFT, "--seed", str(story.seed))
+    refused = story.run("shadow", str(story.capture), "--candidate", candidate, "--recorded", *drifted)
+    story.facts["refused"] = {"code": refused.code, "why": refused.complaint.removeprefix("shadowtape: ")}
     story.expect(
-        refused.code in {2, 6}, "drifted requests were compared with recorded answers instead of being refused"
+        refused.code in REFUSALS, "drifted requests were compared with recorded answers instead of being refused"
     )
-    receipt = story.run(
-        "transform", str(story.capture), str(story.out / "drifted.tape"), "-t", DRIFT, "--seed", str(story.seed)
-    )
+
+    receipt = story.run("transform", str(story.capture), str(story.out / "drifted.tape"), *drifted)
     story.facts["receipt"] = receipt.result
     story.expect(receipt.code == 0, f"transform: {receipt.complaint}")
-    done = story.run(
-        "shadow",
-        str(story.capture),
-        *("--baseline", baseline, "--candidate", candidate),
-        *("-t", DRIFT, "--seed", str(story.seed)),
-        *("--out", str(story.out / "shadow-drifted")),
-    )
+
+    where = ("--baseline", baseline, "--allow-source", "--candidate", candidate)
+    done = story.run("shadow", str(story.capture), *where, *drifted, "--out", str(story.out / "shadow-drifted"))
     _keep_shadow(story, "drift", done)
+
+
+def _required(objectives: Sequence[str]) -> list[str]:
+    return [part for objective in objectives for part in ("--require", objective)]
 
 
 def _keep_shadow(story: Story, name: str, done: Done) -> None:

@@ -1,7 +1,8 @@
 """Transforms by name: ``noise:feature=MedInc,sd=0.5`` becomes an object. Plugins never import this file.
 
-Names come from entry points in the group ``shadowtape.transforms``; built-ins enter through the same door, and through the table below
-where the distribution's metadata is absent (a plain checkout). ``path/to/file.py:Name:option=value`` names a class in a file.
+Names come from entry points in the group ``shadowtape.transforms``; built-ins enter through the same door, and through the
+table below where the metadata of the distribution is absent (a plain checkout). ``path/to/file.py:Name:option=value``
+names a class in a file.
 """
 
 import dataclasses

@@ -77,41 +77,40 @@ def _rows_of(tensor: Tensor) -> Iterator[tuple[str, NDArray[np.float64]]]:
         yield from ((f"{tensor.name}[{i}]", table[:, i]) for i in range(table.shape[1]))
 
 
-def request_features(exchanges: Iterable[Exchange], codecs: Codecs) -> Columns:
-    """The features of all replayable requests; ``owner`` counts the exchanges."""
+def request_features(numbered: Iterable[tuple[int, Exchange]], codecs: Codecs) -> Columns:
+    """The features of all replayable requests, by their ordinals."""
 
     def wanted(exchange: Exchange) -> bytes | None:
         return exchange.request.body if Flags.REPLAYABLE in exchange.flags else None
 
-    return _streamed(exchanges, codecs, wanted, feature_columns)
+    return _streamed(numbered, codecs, wanted, feature_columns)
 
 
-def response_predictions(exchanges: Iterable[Exchange], codecs: Codecs) -> Columns:
-    """The predictions of all responses that are as the server sent them; ``owner`` counts the exchanges."""
+def response_predictions(numbered: Iterable[tuple[int, Exchange]], codecs: Codecs) -> Columns:
+    """The predictions of all responses that are as the server sent them, by their ordinals."""
 
     def wanted(exchange: Exchange) -> bytes | None:
         valid = Flags.RECORDED_VALID in exchange.flags and Flags.RESPONSE_DROPPED not in exchange.flags
         return exchange.response.body if valid and exchange.response and exchange.response.status < 300 else None
 
-    return _streamed(exchanges, codecs, wanted, prediction_columns)
+    return _streamed(numbered, codecs, wanted, prediction_columns)
 
 
 def _streamed(
-    exchanges: Iterable[Exchange],
+    numbered: Iterable[tuple[int, Exchange]],
     codecs: Codecs,
     wanted: Callable[[Exchange], bytes | None],
     columns_of: Callable[[Codec, Sequence[bytes]], Columns],
 ) -> Columns:
     parts: list[tuple[int, Columns]] = []
-    for turn, together in enumerate(batched(exchanges, DECODED_TOGETHER, strict=False)):
-        for (name, _route), places in by_route(together).items():
+    for together in batched(numbered, DECODED_TOGETHER, strict=False):
+        for (name, _route), places in by_route(exchange for _, exchange in together).items():
             codec = codecs(name)
-            bodies = [(at, body) for at in places if (body := wanted(together[at])) is not None]
+            bodies = [(together[at][0], body) for at in places if (body := wanted(together[at][1])) is not None]
             if codec is not None and bodies:
-                at = np.array([place for place, _ in bodies], dtype=np.int64)
+                ordinals = np.array([ordinal for ordinal, _ in bodies], dtype=np.int64)
                 columns = columns_of(codec, [body for _, body in bodies])
-                own = {key: FeatureColumn(values, at[owner]) for key, (values, owner) in columns.items()}
-                parts.append((turn * DECODED_TOGETHER, own))
+                parts.append((0, {key: FeatureColumn(values, ordinals[at]) for key, (values, at) in columns.items()}))
     return joined(parts)
 
 

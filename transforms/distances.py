@@ -1,7 +1,7 @@
 """How far two samples are apart, as effect sizes: none of these is a p-value, none grows with the number of rows.
 
-Missing values (NaN) are a bin of their own in `psi` and left out elsewhere; infinite values count as values. Every function takes the
-sample before and the sample after, and returns None where it is not defined.
+Missing values (NaN) are a bin of their own in `psi` and left out elsewhere; infinite values count as values. Every function
+takes the sample before and the sample after, and returns None where it is not defined.
 """
 
 import numpy as np
@@ -56,7 +56,5 @@ def _shares(sample: Sample, edges: Sample) -> Sample:
     bins = np.searchsorted(edges, sample, side="left")
     bins[np.isnan(sample)] = len(edges) + 1
     counts = np.bincount(bins, minlength=len(edges) + 2)
-    shares: Sample = (counts + 0.5) / (
-        len(sample) + 0.5 * len(counts)
-    )  # smoothed: an empty bin is rare, not impossible
-    return shares
+    # Smoothed: an empty bin is rare, not impossible.
+    return np.asarray((counts + 0.5) / (len(sample) + 0.5 * len(counts)), dtype=np.float64)

@@ -5,15 +5,17 @@ size and whoever checks the form of an id (a UUID, one of our tokens) is content
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.codecs.codec import Codec
+from captures.codecs.body import Role
+from captures.codecs.codec import Codec, Leaf
 from captures.errors import CodecError
 from transforms.random_rows import bits
 from transforms.schedule import Rows, Schedule
@@ -26,8 +28,9 @@ TOKEN_PREFIX = "stk1_"  # noqa: S105 - the public prefix of surrogates, not a se
 DIGITS, LOWER, UPPER = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # (what an id looks like, the alphabet of each kind of its characters); the first that fits
 ALPHABETS: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
-    (re.compile(r"[0-9]+"), {"0": DIGITS}),
-    (re.compile(r"[0-9a-fA-F-]+"), {"0": DIGITS + "abcdef", "a": DIGITS + "abcdef", "A": DIGITS + "ABCDEF"}),
+    (re.compile(r"[0-9-]+"), {"0": DIGITS}),
+    (re.compile(r"[0-9a-f-]+"), {"0": DIGITS + "abcdef", "a": DIGITS + "abcdef"}),
+    (re.compile(r"[0-9A-F-]+"), {"0": DIGITS + "ABCDEF", "A": DIGITS + "ABCDEF"}),
     (re.compile(r"stk1_[a-z2-7]+"), {"0": LOWER + "234567", "a": LOWER + "234567"}),
     (re.compile(r".*", re.DOTALL), {"0": DIGITS, "a": LOWER, "A": UPPER}),
 )
@@ -35,9 +38,11 @@ ALPHABETS: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class FreshIds:
-    """Copies (variant above 0) get a new request ``id`` (Open Inference Protocol) and new id headers, where there are any.
+    """Copies (variant above 0) get new ids: every string and whole number of a body that its codec says is an identity, and the
+    values of id headers.
 
-    An id that stands in body and headers of a row gets the same replacement in both.
+    A copy is other users doing the same: what replaces an id depends on (key, variant) and the id, so ids that were equal stay
+    equal within a copy (the turns of a sequence, a body and its header), and differ from those of every other copy.
     """
 
     key: int
@@ -50,34 +55,56 @@ class FreshIds:
         copies = np.flatnonzero(rows.variant > 0)
         if not len(copies):
             return rows
-        words = bits(self.key, rows.source[copies], rows.variant[copies])
+        words = bits(self.key, 0, rows.variant[copies]).tolist()
         bodies, headers = list(rows.bodies), list(rows.headers)
-        for row, word in zip(copies.tolist(), words.tolist(), strict=True):
+        found: dict[bytes, list[Leaf]] = {}  # copies of one body stand close together
+        for row, word in zip(copies.tolist(), words, strict=True):
             headers[row] = tuple(
                 (name, fresh(value, word) if name.lower() in ID_HEADERS else value) for name, value in headers[row]
             )
             if rows.codec is not None:
-                bodies[row] = with_fresh_id(rows.codec, bodies[row], word)
+                body = bodies[row]
+                if body not in found:
+                    found[body] = ids(rows.codec, body)
+                bodies[row] = with_fresh_ids(body, found[body], word)
         return replace(rows, bodies=bodies, headers=headers)
 
 
-def with_fresh_id(codec: Codec, body: bytes, word: int) -> bytes:
-    """The body with the string at its top-level "id" replaced; without one, the body as it is."""
-    if b'"id"' not in body:  # cheap, and true of most bodies
-        return body
+def ids(codec: Codec, body: bytes) -> list[Leaf]:
+    """Where ids stand in a request body; nowhere in one that cannot be read."""
     try:
         leaves = codec.leaves(body, "request")
     except CodecError:
-        return body
+        return []
+    return [leaf for leaf in leaves if leaf.role is Role.IDENTITY and leaf.kind in REPLACED]
+
+
+def with_fresh_ids(body: bytes, leaves: Sequence[Leaf], word: int) -> bytes:
+    """The body with these ids replaced, every other byte left alone."""
+    parts, position = [], 0
     for leaf in leaves:
-        if leaf.path == ("id",) and leaf.kind == "string":
-            written = body[leaf.start + 1 : leaf.stop - 1].decode("utf-8", "surrogateescape")
-            if "\\" in written:  # an escape is not a character of the id; such ids are not worth an unescape
-                return body
-            return (
-                body[: leaf.start + 1] + fresh(written, word).encode("utf-8", "surrogateescape") + body[leaf.stop - 1 :]
-            )
-    return body
+        parts += [body[position : leaf.start], REPLACED[leaf.kind](body[leaf.start : leaf.stop], word)]
+        position = leaf.stop
+    return b"".join((*parts, body[position:]))
+
+
+def _fresh_string(quoted: bytes, word: int) -> bytes:
+    if b"\\" in quoted:  # part of an escape is not a character of the id
+        return quoted
+    return json.dumps(fresh(quoted[1:-1].decode(), word), ensure_ascii=False).encode()
+
+
+def _fresh_number(digits: bytes, word: int) -> bytes:
+    if not digits.isdigit():  # not a whole number of things: not an id we understand
+        return digits
+    drawn = fresh(digits.decode(), word)
+    # No leading zero (RFC 8259 §6), and never out of the machine integer the old one fitted: the first digit is not above the old
+    # one's; only unsigned 64-bit numbers, which begin with 1, need a second one to be sure of that.
+    first = "10" if len(drawn) == 20 else str(1 + int(drawn[0]) % max(int(digits[:1]) - 1, 1))
+    return (first + drawn[len(first) :]).encode()
+
+
+REPLACED: Mapping[str, Callable[[bytes, int], bytes]] = {"string": _fresh_string, "number": _fresh_number}
 
 
 def fresh(old: str, word: int) -> str:

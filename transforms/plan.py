@@ -18,12 +18,15 @@ REASONS: tuple[tuple[Flags, str], ...] = (
 OTHER_REASON = "request_incomplete"
 
 
-def schedule_of(captures: Sequence[Input], *, only_replayable: bool = True) -> tuple[Schedule, dict[str, int]]:
+def schedule_of(
+    captures: Sequence[Input], *, only_replayable: bool = True, lost: Sequence[NDArray[np.bool_]] = ()
+) -> tuple[Schedule, dict[str, int]]:
     """Every exchange that can be sent again, by arrival (stable), the first at 0; and how many were left out, by reason.
 
     ``source`` counts the exchanges of all captures laid end to end, in the order given. Files of one recording (rotation)
     keep their distance in time; different recordings are laid over each other, each one's own zero at the common zero.
-    Reads columns only, never a body.
+    Reads columns only, never a body; whoever can afford to (`Capture.lost` reads all) passes ``lost``, one mask per capture, and
+    what is damaged is left out too.
     """
     arrival, flags, session = [], [], []
     for capture, zero_ns in zip(captures, zeros_ns([capture.header for capture in captures]), strict=True):
@@ -35,7 +38,10 @@ def schedule_of(captures: Sequence[Input], *, only_replayable: bool = True) -> t
         return Schedule.empty(), {}
     at_ns, flag, sessions = np.concatenate(arrival), np.concatenate(flags), np.concatenate(session)
 
-    sendable = (flag & np.uint32(Flags.REPLAYABLE)) != 0 if only_replayable else np.ones(len(at_ns), dtype=np.bool_)
+    damaged = np.concatenate(lost) if lost else np.zeros(len(flag), dtype=np.bool_)
+    sendable = ~damaged
+    if only_replayable:
+        sendable &= (flag & np.uint32(Flags.REPLAYABLE)) != 0
     source = np.flatnonzero(sendable)
     source = source[np.argsort(at_ns[source], kind="stable")]
     at_ns = at_ns[source]
@@ -45,7 +51,7 @@ def schedule_of(captures: Sequence[Input], *, only_replayable: bool = True) -> t
         variant=np.zeros(len(source), dtype=np.uint32),
         session=sessions[source],
     )
-    return schedule, dropped(flag[~sendable])
+    return schedule, dropped(flag[~sendable], damaged[~sendable])
 
 
 def zeros_ns(headers: Sequence[Header]) -> list[int]:
@@ -56,15 +62,13 @@ def zeros_ns(headers: Sequence[Header]) -> list[int]:
     return [header.wall_ns - first[header.recording_id] for header in headers]
 
 
-def dropped(flags: NDArray[np.uint32]) -> dict[str, int]:
-    """How many of these were left out, by reason."""
+def dropped(flags: NDArray[np.uint32], damaged: NDArray[np.bool_]) -> dict[str, int]:
+    """How many of these were left out, by reason: each under the first that holds."""
+    reasons = [((flags & np.uint32(flag)) != 0, reason) for flag, reason in REASONS]
     counts: dict[str, int] = {}
-    left = flags
-    for flag, reason in REASONS:
-        having = (left & np.uint32(flag)) != 0
-        if count := int(np.count_nonzero(having)):
+    left = np.ones(len(flags), dtype=np.bool_)
+    for holds, reason in [(damaged, "damaged"), *reasons, (left.copy(), OTHER_REASON)]:
+        if count := int(np.count_nonzero(holds & left)):
             counts[reason] = count
-        left = left[~having]
-    if len(left):
-        counts[OTHER_REASON] = len(left)
+        left &= ~holds
     return counts

@@ -35,7 +35,7 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Features of the sampled rows before and after rewriting. ``owner`` is the place in the sample; bodies count as changed bytewise."""
+    """Features of the sampled rows before and after rewriting; ``owner`` is the place in the sample. Changed: bytewise."""
 
     before: Columns
     after: Columns
@@ -64,7 +64,7 @@ def receipt(
         if isinstance(rewrite, Asks)
         for name, measures in rewrite.asked().items()
     }
-    features, untouched = _features(view, before, sampled, value[rows], asked)
+    features, untouched = _features(view, before, sampled, _touches(after, rows), asked)
     untouched_rows = ~(value | identity)[rows]
     return {
         "version": __version__,
@@ -72,7 +72,7 @@ def receipt(
         "chain": list(chain),
         "inputs": [{"path": capture.path, "digest": capture.digest} for capture in view.captures],
         "schedule": {"before": before.digest, "after": after.digest},
-        "rows": {"in": len(before), "out": len(after), "dropped": dict(dropped or {})},
+        "rows": {"in": len(view), "dropped": dict(dropped or {}), "planned": len(before), "out": len(after)},
         "time": {"before": timing(before), "after": timing(after)},
         "contents": {
             "value_touched": int(value.sum()),
@@ -103,7 +103,7 @@ def timing(schedule: Schedule) -> Numbers:
 
 
 def effective_sample_size(before: Schedule, after: Schedule) -> Numbers:
-    """(sum w)^2 / sum w^2 over the sources of ``before``, w: how often each is sent. Copies of everything cost nothing: 1.0 of n."""
+    """(sum w)^2 / sum w^2 over the sources of ``before``, w: how often each is sent. Copies of everything cost nothing."""
     sources = np.unique(before.source)
     kept = np.isin(after.source, sources)
     weights = np.bincount(np.searchsorted(sources, after.source[kept]), minlength=len(sources)).astype(np.float64)
@@ -144,7 +144,7 @@ def _features(
     view: View,
     before: Schedule,
     sampled: Sampled,
-    touched: NDArray[np.bool_],
+    touches: Mapping[str, NDArray[np.bool_]],
     asked: Mapping[str, Mapping[str, float]],
 ) -> tuple[dict[str, object], dict[str, object]]:
     """(numbers of every feature that a rewrite touched or whose values differ, one entry about all others)."""
@@ -161,8 +161,19 @@ def _features(
             same.append(name)
         else:
             reference = _reference(view, before, name)
-            features[name] = _numbers(old, new, reference, touched, asked.get(name, {}))
+            features[name] = _numbers(old, new, reference, touches.get(name, touches[""]), asked.get(name, {}))
     return features, {"names": same, "identical": True}
+
+
+def _touches(after: Schedule, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Which sampled rows were to change, by feature; "": in any feature whose rewrites do not say."""
+    touches = {"": value_touched(after)[rows]}
+    for rewrite in after.rewrites:
+        if isinstance(rewrite, Asks):
+            chosen = rewrite.touches(after)[rows]
+            for name in rewrite.asked():
+                touches[name] = touches[name] | chosen if name in touches else chosen
+    return touches
 
 
 def _reference(view: View, before: Schedule, name: str) -> NDArray[np.float64]:
@@ -206,7 +217,7 @@ def _numbers(
     ):  # the same rows with the same batches: changes can be paired
         chosen = touched[old.owner]
         change = (new.values - old.values)[chosen]
-        measured["share"] = float(chosen.mean())
+        measured["share"] = float(np.mean((new.values != old.values) & ~(np.isnan(new.values) & np.isnan(old.values))))
         measured["change_sd"] = _over(_mean_sd(change[np.isfinite(change)])[1], sd)
     return {**measured, "asked": dict(asked)}
 

@@ -47,7 +47,6 @@ def divided(at_ns: NDArray[np.int64], factor: Fraction) -> NDArray[np.int64]:
         )
     if p <= INT64_MAX and (2 * q * (p - 1) + p) <= INT64_MAX:
         whole, rest = np.divmod(at_ns, p)
-        return whole * q + (2 * rest * q + p) // (2 * p)
+        return np.asarray(whole * q + (2 * rest * q + p) // (2 * p), dtype=np.int64)
     exactly = at_ns.astype(object)
-    nearest: NDArray[np.int64] = ((2 * exactly * q + p) // (2 * p)).astype(np.int64)
-    return nearest
+    return np.asarray((2 * exactly * q + p) // (2 * p), dtype=np.int64)

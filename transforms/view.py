@@ -21,7 +21,7 @@ from captures.exchange import Exchange
 from captures.header import Header
 from transforms.decoding import Codecs, Columns, FeatureColumn, joined, request_features, response_predictions
 
-SIDES: Mapping[str, Callable[[Iterable[Exchange], Codecs], Columns]] = {
+SIDES: Mapping[str, Callable[[Iterable[tuple[int, Exchange]], Codecs], Columns]] = {
     "request": request_features,
     "response": response_predictions,
 }
@@ -41,7 +41,9 @@ class Input(Protocol):
     def __len__(self) -> int: ...
     def columns(self) -> Batch: ...
     def read(self, ordinals: NDArray[np.int64], *, bodies: bool = True) -> list[Exchange]: ...
-    def exchanges(self, start: int = 0, stop: int | None = None, *, bodies: bool = True) -> Iterator[Exchange]: ...
+    def numbered(
+        self, start: int = 0, stop: int | None = None, *, bodies: bool = True
+    ) -> Iterator[tuple[int, Exchange]]: ...
 
 
 class View:
@@ -127,7 +129,7 @@ class View:
             for start, capture in zip(self.starts[:-1].tolist(), self.captures, strict=True):
                 known = (capture.digest, side)
                 if known not in self._cache:
-                    self._cache[known] = SIDES[side](capture.exchanges(), self._codecs)
+                    self._cache[known] = SIDES[side](capture.numbered(), self._codecs)
                 parts.append((start, self._cache[known]))
             self._joined[side] = joined(parts)
         return self._joined[side]

@@ -76,7 +76,7 @@ def columns_of(tensors: Sequence[Tensor]) -> Iterator[Column]:
     seen: set[str] = set()
     batch = -1
     for tensor in tensors:
-        if tensor.role is not Role.FEATURE or tensor.data.dtype.kind not in "biuf" or not 1 <= len(tensor.shape) <= 2:  # noqa: PLR2004 - ranks
+        if tensor.role is not Role.FEATURE or tensor.data.dtype.kind not in "biuf" or not 1 <= len(tensor.shape) <= 2:
             continue
         batch = tensor.batch if batch < 0 else batch
         if tensor.batch != batch:

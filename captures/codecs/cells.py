@@ -20,7 +20,8 @@ type Edit = tuple[int, int, bytes]  # start, stop, what stands there afterwards
 INTEGER_RANGE = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)} | {
     f"UINT{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)
 }
-_NARROW = {"FP16": np.float16, "FP32": np.float32}  # BF16 has no numpy type and is written in full
+# Type and largest value. BF16 has no numpy type and is written in full.
+_NARROW = {"FP16": (np.float16, 65504.0), "FP32": (np.float32, float(np.finfo(np.float32).max))}
 _EXACT = 2**53  # integers a double holds exactly
 
 
@@ -74,7 +75,7 @@ def with_columns(body: bytes, cells: Sequence[Cells], wanted: Mapping[str, NDArr
 def spelled(value: float, original: bytes, datatype: str, missing: str) -> str:
     """How ``value`` is written in the place of ``original``: integers stay integers, floats are as short as their type allows."""
     if datatype == "BOOL":
-        on = value >= 0.5  # noqa: PLR2004 - nearer to 1 than to 0; NaN is not
+        on = value >= 0.5
         return str(on).lower() if original.isalpha() else str(int(on))
     if limits := INTEGER_RANGE.get(datatype):
         if math.isnan(value):
@@ -93,6 +94,6 @@ def spelled(value: float, original: bytes, datatype: str, missing: str) -> str:
     ):
         return str(int(value))
     if narrow := _NARROW.get(datatype):
-        limit = float(np.finfo(narrow).max)
-        value = float(str(narrow(min(max(value, -limit), limit))))
+        limit = narrow[1]
+        value = float(str(narrow[0](min(max(value, -limit), limit))))
     return repr(value)

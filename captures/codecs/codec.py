@@ -37,9 +37,9 @@ class Leaf:
     belongs to, where it has one.
 
     Roles of strings: CONTROL only for a word of the protocol's closed vocabulary, NAME for what the model's schema calls things;
-    keys: CONTROL is the protocol's own, NAME a feature's or tensor's, OTHER unknown. A role may depend on the path, on keys, names and
-    control words and on how many numbers an array holds up to four, never on a number or on a string of another role:
-    policies are compiled once per shape of body.
+    keys: CONTROL is the protocol's own, NAME a feature's or tensor's, OTHER unknown. A role may depend on the path, on keys,
+    names and control words and on how many numbers an array holds up to four, never on a number or on a string of another
+    role: policies are compiled once per shape of body.
     """
 
     path: tuple[str | int, ...]

@@ -116,9 +116,10 @@ def _tensors(form: str, data: object, side: Side) -> list[Tensor]:
         return [_tensor(name, values if isinstance(values, list) else [values], role) for name, values in data.items()]
     if not isinstance(data, list):
         data = [data]
-    if data and all(isinstance(row, dict) for row in data):
-        names = dict.fromkeys(name for row in data for name in row)
-        return [_tensor(name, [row.get(name) for row in data], role) for name in names]
+    rows = [row for row in data if isinstance(row, dict)]
+    if rows and len(rows) == len(data):
+        names = dict.fromkeys(name for row in rows for name in row)
+        return [_tensor(name, [row.get(name) for row in rows], role) for name in names]
     return [_tensor(unnamed, data, role)]
 
 
@@ -150,17 +151,20 @@ def _leaf(span: Span, side: Side) -> Leaf:
         return Leaf(path, start, stop, kind, Role.OTHER, name)
     if kind == "key":
         return Leaf(path, start, stop, kind, _key_role(path, rows), name)
-    return Leaf(path, start, stop, kind, _value_role(kind, side), name)
+    return Leaf(path, start, stop, kind, _value_role(path, kind, side, rows), name)
 
 
 def _key_role(path: Path, rows: bool) -> Role:
     if len(path) == 1 or path[-1] == "b64":
         return Role.CONTROL
-    named = (isinstance(path[1], int) and len(path) == 3) if rows else len(path) == 2  # noqa: PLR2004 - instances, row, name; inputs, name
+    named = (isinstance(path[1], int) and len(path) == 3) if rows else len(path) == 2
     return Role.NAME if named else Role.OTHER
 
 
-def _value_role(kind: str, side: Side) -> Role:
+def _value_role(path: Path, kind: str, side: Side, rows: bool) -> Role:
+    """Values inside a nested object belong to no feature we know."""
+    if any(isinstance(part, str) for part in path[3 if rows else 2 :]):
+        return Role.OTHER
     if side == "response":
         return Role.PREDICTION
     return Role.TEXT if kind == "string" else Role.FEATURE
@@ -199,5 +203,8 @@ def _in_rows(tensor: Tensor, spans: Mapping[tuple[str, int], list[tuple[int, int
     whole = spans.get((tensor.name, 0), [])
     if len(whole) == tensor.data.size:
         return list(whole)
-    width = tensor.data.size // max(tensor.batch, 1)
-    return [span for row in range(tensor.batch) for span in spans.get((tensor.name, row)) or [None] * width]
+    absent = [None] * (tensor.data.size // max(tensor.batch, 1))
+    rows: list[tuple[int, int] | None] = []
+    for row in range(tensor.batch):
+        rows += spans.get((tensor.name, row)) or absent
+    return rows

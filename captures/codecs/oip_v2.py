@@ -148,7 +148,7 @@ def _tensor(entry: object, role: Role) -> Tensor:
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in DATATYPES:
         raise CodecError("a tensor without name or known datatype")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size for size in shape):
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise CodecError("a tensor without shape")
     if "data" not in entry:
         raise CodecError("a tensor without data (binary tensors are not read yet)")
@@ -177,9 +177,9 @@ def _numbers(data: object, datatype: str) -> NDArray[np.generic]:
             raise CodecError("a tensor of BOOL holding something else")
         return array.astype(np.bool_)
     low, high = INTEGER_RANGE[datatype]
-    if array.dtype.kind == "f" and not (array == np.rint(array)).all():  # type: ignore[call-overload] - kind says it is float
+    if array.dtype.kind == "f" and not (array == np.rint(array)).all():
         raise CodecError(f"a tensor of {datatype} holding something else")
-    if array.size and (array.min() < low or array.max() > high):  # type: ignore[operator] - the kinds left are numeric
+    if array.size and (array.min() < low or array.max() > high):
         raise CodecError(f"a tensor of {datatype} holding a value out of range")
     return array.astype(datatype.lower())
 
@@ -196,7 +196,7 @@ def _names(body: bytes, spans: Sequence[Span]) -> dict[Path, str]:
     return {
         path[:2]: text_of(body[start:stop])
         for path, start, stop, kind in spans
-        if kind == "string" and len(path) == 3 and path[2] == "name"  # noqa: PLR2004 - inputs, index, name
+        if kind == "string" and len(path) == 3 and path[2] == "name"
     }
 
 
@@ -205,7 +205,7 @@ def _ranks(body: bytes, spans: Sequence[Span]) -> dict[Path, int]:
     return {
         path[:2]: min(body.count(b",", start, stop), 3) + 1
         for path, start, stop, kind in spans
-        if kind == "numbers" and len(path) == 3 and path[2] == "shape"  # noqa: PLR2004 - inputs, index, shape
+        if kind == "numbers" and len(path) == 3 and path[2] == "shape"
     }
 
 
@@ -250,7 +250,7 @@ def _cells(body: bytes) -> list[Cells]:
     for path, start, stop, kind in scan(body):
         if kind == "key" and path == ("inputs",):
             spans.clear()
-        elif len(path) > 2 and path[0] == "inputs" and path[2] == "data" and isinstance(path[1], int):  # noqa: PLR2004 - inputs, index, data
+        elif len(path) > 2 and path[0] == "inputs" and path[2] == "data" and isinstance(path[1], int):
             if kind == "key":
                 spans[path[1]] = []
             elif kind == "numbers":

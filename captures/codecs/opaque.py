@@ -19,11 +19,12 @@ from captures.exchange import Request
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 
-COMMON_SEGMENTS = frozenset(
-    "api chat completions config docs embeddings endpoints explain explanations favicon.ico generate generate_stream "
-    "health healthz index infer invocations live livez metadata metrics models openai openapi.json ping predict "
-    "predictions ready readyz repository rerank responses score stats status v1 v1.0 v2 v3 version versions".split()
-)
+_COMMON = """
+api chat completions config docs embeddings endpoints explain explanations favicon.ico generate generate_stream health
+healthz index infer invocations live livez metadata metrics models openai openapi.json ping predict predictions ready
+readyz repository rerank responses score stats status v1 v1.0 v2 v3 version versions
+"""
+COMMON_SEGMENTS = frozenset(_COMMON.split())
 _MAX_SEGMENTS = 8  # a route is a name: short
 
 

@@ -13,8 +13,8 @@ _HOLE = re.compile(r"\{([a-z]+)\}")
 
 @dataclass(frozen=True)
 class Route:
-    """``template`` is a path with holes: ``/v2/models/{model}/infer``. A hole never crosses a slash. The holes ``model`` and ``version``
-    (or ``label``) name what is called. ``inference`` holds for POST only: anything else is a question about the server.
+    """``template`` is a path with holes: ``/v2/models/{model}/infer``. A hole never crosses a slash. The holes ``model`` and
+    ``version`` (or ``label``) name what is called. ``inference`` holds for POST only: anything else asks about the server.
     """
 
     template: str

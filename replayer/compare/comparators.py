@@ -12,7 +12,7 @@ A codec's ``CONTROL``, ``IDENTITY`` and ``OTHER`` outputs (ids, versions) are ex
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ MOST_DIFFERENCES = 10
 """Kept per pair: enough to see what happened; a batch of a thousand flips needs no thousand sentences."""
 TOKEN_PREFIX = "stk1_"  # noqa: S105 - the mark of a pseudonym (captures/privacy), no secret
 TEXT_LENGTH = 40
+PATH_LENGTH = 120
 
 
 SEVERITY: tuple[DifferenceKind, ...] = ("status", "schema", "flip", "text", "score")
@@ -56,12 +57,14 @@ class Predictions:
     """Compares inference answers of any codec that decodes to tensors or JSON documents.
 
     ``rtol`` replaces the relative tolerance of every datatype. ``threshold`` turns a lone float score per item into a label.
-    ``tokens_comparable``: both sides were tokenised with the same key, or neither was.
+    ``tokens_comparable``: both sides were tokenised with the same key, or neither was. ``declared``: the protocol has datatypes
+    (V2 does); where it does not (V1), ``3`` and ``3.5`` are both numbers, and comparing them is no change of schema.
     """
 
     rtol: float | None = None
     threshold: float | None = None
     tokens_comparable: bool = False
+    declared: bool = True
     name: str = field(default="predictions", init=False)
     symmetric: bool = field(default=True, init=False)
 
@@ -90,6 +93,8 @@ class Predictions:
 
     def _tensors(self, left: Tensors, right: Tensors) -> Judgement:
         ours, theirs = _outputs(left), _outputs(right)
+        if not self.declared:
+            ours, theirs = _as_numbers(ours, theirs), _as_numbers(theirs, ours)
         if changed := list(_schema(ours, theirs)):
             return Mismatch(tuple(changed[:MOST_DIFFERENCES]))
         if not ours:
@@ -145,6 +150,16 @@ def _outputs(body: Tensors) -> dict[str, Tensor]:
     return {tensor.name: tensor for tensor in body.tensors if tensor.role in (Role.PREDICTION, Role.TEXT)}
 
 
+def _as_numbers(these: Mapping[str, Tensor], those: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Integers become FP64 where the other side wrote the same output with a decimal point."""
+    return {
+        name: replace(tensor, datatype="FP64")
+        if tensor.datatype in ("INT64", "UINT64") and name in those and those[name].datatype == "FP64"
+        else tensor
+        for name, tensor in these.items()
+    }
+
+
 def _schema(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Iterator[Difference]:
     for name in sorted({*ours, *theirs}):
         a, b = ours.get(name), theirs.get(name)
@@ -157,13 +172,11 @@ def _schema(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Iterato
 
 
 def _labels(name: str, a: NDArray[np.generic], b: NDArray[np.generic]) -> Found:
-    differ = np.flatnonzero(
-        np.fromiter((_differ(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)), np.bool_, len(a))
-    )
     return [
-        Difference(f"{name}[{index}]", "flip", _text(a[index].item()), _text(b[index].item()))
-        for index in differ[:MOST_DIFFERENCES].tolist()
-    ], Measured(labelled=True)
+        Difference(f"{name}[{index}]" if len(a) > 1 else name, "flip", _text(x), _text(y))
+        for index, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True))
+        if _differ(x, y)
+    ][:MOST_DIFFERENCES], Measured(labelled=True)
 
 
 def _scores(path: str, a: NDArray[np.float64], b: NDArray[np.float64], tolerance: tuple[float, float]) -> Found:
@@ -205,13 +218,13 @@ def _document(left: object, right: object, tolerance: tuple[float, float]) -> li
         if isinstance(a, dict) and isinstance(b, dict):
             for key in sorted({*a, *b}, key=str, reverse=True):
                 if key in a and key in b:
-                    stack.append((f"{path}.{key}", a[key], b[key]))
+                    stack.append((_step(path, f".{key}"), a[key], b[key]))
                 else:
                     sides = ("present", "absent") if key in a else ("absent", "present")
-                    found.append(([Difference(f"{path}.{key}", "schema", *sides)], Measured()))
+                    found.append(([Difference(_step(path, f".{key}"), "schema", *sides)], Measured()))
         elif isinstance(a, list) and isinstance(b, list):
             if len(a) == len(b):
-                stack.extend((f"{path}[{i}]", a[i], b[i]) for i in reversed(range(len(a))))
+                stack.extend((_step(path, f"[{i}]"), a[i], b[i]) for i in reversed(range(len(a))))
             else:
                 found.append(([Difference(path, "schema", f"{len(a)} items", f"{len(b)} items")], Measured()))
         elif (x := _number(a)) is not None and (y := _number(b)) is not None:
@@ -221,6 +234,11 @@ def _document(left: object, right: object, tolerance: tuple[float, float]) -> li
         else:
             found.append(([Difference(path, "schema", type(a).__name__, type(b).__name__)], Measured()))
     return found
+
+
+def _step(path: str, part: str) -> str:
+    """Deeper; nesting is the sender's, so a path ends somewhere."""
+    return path + part if len(path) < PATH_LENGTH else path
 
 
 def _fold(found: Sequence[Found]) -> Judgement:

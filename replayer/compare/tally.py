@@ -13,7 +13,7 @@ import numpy as np
 
 from captures.codecs.body import Body, Document, Tensors
 from replayer.compare.comparators import SEVERITY, label_of
-from replayer.compare.judgement import Difference, Incomparable, Judgement, Match, Mismatch, Pairs
+from replayer.compare.judgement import Difference, DifferenceKind, Incomparable, Judgement, Match, Mismatch, Pairs
 
 MOST_EXAMPLES = 20
 MOST_FLIPS = 1_000
@@ -43,7 +43,7 @@ class Example:
 
 @dataclass(slots=True)
 class Tally:
-    """Add pairs in any order; `pairs` sorts them by row. Examples are the worst: first by kind, then by size, then by row."""
+    """Add pairs in any order; `pairs` sorts them by row. Examples are the worst of their kind: by size, then by row."""
 
     incomparable: Counter[str] = field(default_factory=Counter)
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class Tally:
     _judged: list[tuple[int, bool, bool, bool, bool, bool, bool, float, float, bool, bool]] = field(
         default_factory=list
     )
-    _worst: list[tuple[tuple[int, float, int], Example]] = field(default_factory=list)
+    _worst: dict[DifferenceKind, list[tuple[tuple[float, int], Example]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._judged)
@@ -106,17 +106,24 @@ class Tally:
         )
 
     def examples(self) -> list[Example]:
-        """The worst first."""
-        return [example for _, example in sorted(self._worst, key=lambda kept: kept[0], reverse=True)]
+        """The worst of every kind in turn, so that a hundred errors do not hide the flips; in the order of `SEVERITY`."""
+        left = {kind: sorted(self._worst.get(kind, ()), key=lambda kept: kept[0]) for kind in SEVERITY}
+        chosen: list[tuple[int, tuple[float, int], Example]] = []
+        while len(chosen) < MOST_EXAMPLES and any(left.values()):
+            for at, kind in enumerate(SEVERITY):
+                if left[kind] and len(chosen) < MOST_EXAMPLES:
+                    badness, example = left[kind].pop()
+                    chosen.append((at, badness, example))
+        return [example for _, _, example in sorted(chosen, key=lambda one: (one[0], -one[1][0], -one[1][1]))]
 
     def _keep(self, example: Example) -> None:
-        kind = min(SEVERITY.index(difference.kind) for difference in example.differences)
-        size = 0.0 if math.isnan(example.delta) else abs(example.delta)
-        badness = (-kind, size, -example.row)
-        if len(self._worst) < MOST_EXAMPLES:
-            heapq.heappush(self._worst, (badness, example))
+        kind = min((difference.kind for difference in example.differences), key=SEVERITY.index)
+        worst = self._worst.setdefault(kind, [])
+        kept = ((0.0 if math.isnan(example.delta) else abs(example.delta), -example.row), example)
+        if len(worst) < MOST_EXAMPLES:
+            heapq.heappush(worst, kept)
         else:
-            heapq.heappushpop(self._worst, (badness, example))
+            heapq.heappushpop(worst, kept)
 
 
 def shown(body: Body, threshold: float | None) -> Shown:

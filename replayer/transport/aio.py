@@ -5,7 +5,7 @@ eager task, so that on a free connection the request is on the wire before ``sub
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import aiohttp
 from yarl import URL
@@ -144,8 +144,3 @@ class AiohttpTransport:
 
     async def _connected(self, _session: object, context: object, _params: object) -> None:
         context.trace_request_ctx(self._now_ns() - context.began_ns)  # type: ignore[attr-defined]  # as above
-
-
-def versions() -> Mapping[str, str]:
-    """What run.json says about the library."""
-    return {"transport": "aiohttp", "aiohttp": aiohttp.__version__}

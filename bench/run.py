@@ -1,0 +1,149 @@
+"""How fast are the recorder and the replayer, against their peers in the same minutes on the same cores?
+
+``python -m bench.run [--quick]``: prints ratios and writes bench-out/*.json. Runs are paired: every round measures every
+contender once, and the medians of the rounds are compared, because a shared machine drifts. The server and wrk get one core,
+the program under test the other. What is not installed is skipped with a line that says so.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench import peers
+from bench.tapes import write_steady
+
+OUT = Path("bench-out")
+SERVER_CORE, SUBJECT_CORE = 0, 1
+RATES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12000)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="bench.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round of each: does the bench itself work?")
+    options = parser.parse_args(argv)
+    rounds, seconds = (1, 1.0) if options.quick else (3, 4.0)
+    OUT.mkdir(exist_ok=True)
+    machine = facts()
+    print("machine  " + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    if absent := peers.missing("nginx", "wrk"):
+        print(f"skipped  everything: {' and '.join(absent)} not installed")
+        return
+    for name, measure in (("recorder", recorder), ("replayer", replayer)):
+        with tempfile.TemporaryDirectory(prefix="shadowtape-bench-") as folder:
+            try:
+                measured = measure(Path(folder), rounds, seconds)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                print(f"skipped  {name}: {error}")
+                continue
+        (OUT / f"{name}.json").write_text(
+            json.dumps({"machine": machine, "at": time.time(), **measured}, indent=2) + "\n"
+        )
+    print(f"written  {OUT}/")
+
+
+def recorder(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    """wrk through our recorder, through stock mitmdump, and past both."""
+    with ExitStack() as stack:
+        upstream = stack.enter_context(peers.nginx(folder, SERVER_CORE))
+        ports = {"direct": upstream}
+        ports["record"] = stack.enter_context(peers.recorder(upstream, folder, SUBJECT_CORE, folder / "bench.tape"))
+        if peers.missing("mitmdump"):
+            print("skipped  mitmdump: not installed")
+        else:
+            ports["mitmdump"] = stack.enter_context(peers.mitmdump(upstream, folder, SUBJECT_CORE))
+            flows = folder / "flows.mitm"
+            ports["mitmdump -w"] = stack.enter_context(peers.mitmdump(upstream, folder, SUBJECT_CORE, "-w", str(flows)))
+        samples: dict[str, list[float]] = {name: [] for name in ports}
+        tails: dict[str, list[float]] = {name: [] for name in ports}
+        for _ in range(rounds):
+            for name, port in ports.items():
+                rate, latency = peers.wrk(port, seconds, folder, SERVER_CORE)
+                samples[name].append(rate)
+                tails[name].append(latency.get("p99", float("nan")))
+    verified, inspected = (shadowtape(command, str(folder / "bench.tape")) for command in ("verify", "inspect"))
+    middle = {name: statistics.median(values) for name, values in samples.items()}
+    for name, rate in middle.items():
+        beside = f"  {rate / middle['mitmdump']:5.2f} x mitmdump" if "mitmdump" in middle and name != "direct" else ""
+        print(f"recorder  {name:<12} {rate:9,.0f} req/s  p99 {statistics.median(tails[name]):7.2f} ms{beside}")
+    captured = verified.get("exchanges", 0)
+    shed, sound = inspected["confessions"]["shed"], verified.get("sound")
+    print(f"recorder  captured {captured:,} exchanges, {shed:,} shed, {'sound' if sound else 'NOT SOUND'}")
+    return {"requests_per_s": samples, "p99_ms": tails, "captured": captured, "shed": shed, "sound": sound}
+
+
+def replayer(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    """Ever higher steady rates until the generator says INVALID; then wrk, flat out, from the same core."""
+    ladder: list[dict[str, Any]] = []
+    best = 0
+    with peers.nginx(folder, SERVER_CORE) as port:
+        for rate in RATES:
+            tape = folder / f"{rate}.tape"
+            write_steady(tape, rate, seconds)
+            arguments = [str(tape), "--target", f"http://127.0.0.1:{port}", "--require", "latency.p99 < 100ms"]
+            result = shadowtape("replay", *arguments, "--out", str(folder / f"run-{rate}"), core=SUBJECT_CORE)
+            verdict, done = result.get("verdict"), result.get("achieved_rps") or 0
+            lateness = result.get("lateness_ms") or {}
+            ladder.append(
+                {
+                    "asked_rps": rate,
+                    "achieved_rps": done,
+                    "verdict": verdict,
+                    "lateness_ms": lateness,
+                    "why": result.get("why"),
+                }
+            )
+            late = "  ".join(
+                f"{stat} {lateness[stat]:.2f}" for stat in ("p50", "p99", "max") if lateness.get(stat) is not None
+            )
+            print(f"replayer  {rate:6,}/s asked  {done:9,.0f}/s done  lateness ms {late}  {verdict}")
+            if verdict in ("INVALID", None):
+                break
+            best = rate
+        flat_out = [peers.wrk(port, seconds, folder, SUBJECT_CORE)[0] for _ in range(rounds)]
+    top = statistics.median(flat_out)
+    print(
+        f"replayer  keeps its schedule up to {best:,}/s; wrk flat out from the same core: {top:,.0f} req/s ({best / top:.1%})"
+    )
+    return {"ladder": ladder, "best_rps": best, "wrk_rps": flat_out}
+
+
+def shadowtape(command: str, *arguments: str, core: int | None = None) -> dict[str, Any]:
+    program = [sys.executable, "-m", "shadowtape", command, *arguments, "--json"]
+    done = subprocess.run(
+        peers.pinned(core, program), capture_output=True, text=True, check=False, cwd=peers.ROOT, timeout=120
+    )
+    if not done.stdout.strip():
+        raise RuntimeError(f"shadowtape {command}: {done.stderr.strip().splitlines()[-1:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def facts() -> dict[str, object]:
+    model = "unknown"
+    if (cpus := Path("/proc/cpuinfo")).exists():
+        names = [
+            line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "cpu": model,
+        "cores": len(peers.cores()),
+        "load": round(os.getloadavg()[0], 2),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "mitmproxy": version("mitmproxy"),
+    }
+
+
+if __name__ == "__main__":
+    main()

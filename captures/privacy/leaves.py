@@ -1,0 +1,219 @@
+"""Bodies under a policy: every leaf of a JSON body is kept or replaced; what is not JSON is not kept.
+
+Bodies of one route differ in numbers and ids and hardly in anything else. So what to do is decided once per *shape* (the
+body with its numbers and replaceable strings taken out) and kept as a `_Plan`; `Leaf` promises that roles depend on nothing
+else.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from captures.codecs.body import Role
+from captures.codecs.cells import Edit, replaced
+from captures.codecs.codec import Codec, Leaf, Side
+from captures.codecs.json_spans import SPLIT, require_utf8, text_of
+from captures.codecs.opaque import OpaqueCodec
+from captures.errors import CodecError
+from captures.privacy.names import is_plain, names_identity
+from captures.privacy.numbers import Rule, replaced_numbers
+from captures.privacy.policy import Policy, any_glob
+from captures.privacy.surrogate import Surrogates, is_token
+
+IDENTITY, TEXT, NAME = "identity", "text", "name"
+"""Domains of tokens. Ids in headers, paths and bodies share one, so that they still join."""
+
+_CONTROL_WORD = re.compile(r"[A-Za-z0-9_.+/-]{1,32}")
+_VALUES = frozenset((Role.FEATURE, Role.PREDICTION, Role.TEXT, Role.IDENTITY))
+_OPAQUE = OpaqueCodec()
+
+_MOST_PLANS = 128
+_MOST_PIECES = 2048
+_MOST_WORDS = 20_000
+_QUOTE, _ARRAY = b'"['
+_ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
+_ANY_STRING, _ANY_NUMBER = b'"', b"0"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is left of a body. ``visible``: something a model would see, or a prediction, was altered."""
+
+    body: bytes
+    altered: bool = False
+    visible: bool = False
+    dropped: bool = False
+    unparsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """Replace by a token of ``domain``, or, where ``rule`` is given, by what the rule makes of a number."""
+
+    domain: str
+    rule: Rule | None
+    visible: bool
+
+
+type _Plan = tuple[tuple[int, _Action], ...]  # (position in SPLIT.split(body), what to do there)
+
+
+class Bodies:
+    """Applies one policy under one key."""
+
+    def __init__(self, policy: Policy, surrogates: Surrogates, *, derived: bool) -> None:
+        self._policy = policy
+        self._surrogates = surrogates
+        self._derived = derived
+        self._explicit = tuple(glob for glob in policy.features_kept if glob != "*")
+        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._words: set[bytes] = set()  # string literals some plan keeps: they are part of a shape
+
+    def keep(self, codec: Codec, body: bytes, side: Side) -> Kept:
+        """Never raises. A body its codec cannot read is kept as unknown JSON, or dropped, and ``unparsed``."""
+        try:
+            return self._by_shape(codec, body, side)
+        except CodecError:
+            unparsed = codec.name != _OPAQUE.name
+        try:
+            if body[:1] not in (b"{", b"[") and body.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+                return Kept(b"", visible=True, dropped=True, unparsed=unparsed)
+            kept = self._by_leaf(_OPAQUE, body, side)[0]
+        except CodecError:
+            return Kept(b"", visible=True, dropped=True, unparsed=unparsed)
+        return Kept(kept.body, altered=kept.altered, visible=kept.visible, unparsed=unparsed)
+
+    def _by_shape(self, codec: Codec, body: bytes, side: Side) -> Kept:
+        require_utf8(body)
+        pieces = SPLIT.split(body)
+        if len(pieces) > _MOST_PIECES or codec.name == _OPAQUE.name:
+            return self._by_leaf(codec, body, side)[0]
+        shape = (codec.name, side, *self._shape(pieces))
+        plan = self._plans.get(shape)
+        if plan is None:
+            kept, actions = self._by_leaf(codec, body, side)
+            if actions is not None and (plan := _plan(pieces, actions)) is not None:
+                if len(self._plans) >= _MOST_PLANS:
+                    self._plans.clear()
+                self._plans[codec.name, side, *self._shape(pieces)] = plan
+            return kept
+        return self._by_plan(plan, pieces, body)
+
+    def _shape(self, pieces: Sequence[bytes]) -> list[bytes]:
+        words = self._words
+        shape = list(pieces)
+        for position in range(1, len(shape), 2):
+            piece = shape[position]
+            first = piece[0]
+            if first == _QUOTE:
+                if piece not in words:
+                    shape[position] = _ANY_STRING
+            elif first == _ARRAY:
+                shape[position] = _ARRAYS[min(piece.count(b","), 3)]
+            else:
+                shape[position] = _ANY_NUMBER
+        return shape
+
+    def _by_plan(self, plan: _Plan, pieces: list[bytes], body: bytes) -> Kept:
+        altered = visible = False
+        for position, action in plan:
+            old = pieces[position]
+            new = self._replaced(old, action, len(body))
+            if new != old:
+                pieces[position] = new
+                altered = True
+                visible = visible or action.visible
+        return Kept(b"".join(pieces), altered, visible) if altered else Kept(body)
+
+    def _by_leaf(self, codec: Codec, body: bytes, side: Side) -> tuple[Kept, list[tuple[Leaf, _Action]] | None]:
+        """What is kept, and the actions taken; None for the actions where they hold for this very body only."""
+        actions: list[tuple[Leaf, _Action]] = []
+        edits: list[Edit] = []
+        visible = False
+        general = True
+        words: list[bytes] = []
+        for leaf in codec.leaves(body, side):
+            old = body[leaf.start : leaf.stop]
+            action = self._action(leaf, old)
+            if action is None:
+                if leaf.kind in ("key", "string"):
+                    words.append(old)
+                continue
+            new = self._replaced(old, action, len(body))
+            general = general and leaf.kind != "key" and (leaf.kind in {"numbers", "number"} or leaf.role in _VALUES)
+            if leaf.kind != "literal":
+                actions.append((leaf, action))
+            if new != old:
+                general = general and leaf.kind != "literal"
+                edits.append((leaf.start, leaf.stop, new))
+                visible = visible or action.visible
+        kept = Kept(replaced(body, edits), altered=True, visible=visible) if edits else Kept(body)
+        if not general or len(self._words) + len(words) > _MOST_WORDS:
+            return kept, None
+        self._words.update(words)
+        return kept, actions
+
+    # -- what to do with a leaf
+
+    def _action(self, leaf: Leaf, old: bytes) -> _Action | None:
+        """None: keep it."""
+        visible = leaf.role is not Role.IDENTITY
+        if leaf.kind == "key":
+            keep = leaf.role is Role.CONTROL or (leaf.role is Role.NAME and is_plain(text_of(old)))
+            return None if keep else _Action(NAME, None, visible)
+        if leaf.kind != "string":
+            return _Action("", self._rule(leaf), visible)
+        domain = self._domain(leaf, text_of(old))
+        return _Action(domain, None, visible) if domain else None
+
+    def _domain(self, leaf: Leaf, text: str) -> str:
+        """Of the token for a string; "": keep it."""
+        if not text:
+            return ""
+        if leaf.role is Role.NAME:
+            return "" if is_plain(text) else NAME
+        if leaf.role is Role.CONTROL and _CONTROL_WORD.fullmatch(text):
+            return ""
+        if leaf.role is Role.PREDICTION and text in self._policy.labels:
+            return ""
+        return IDENTITY if leaf.role is Role.IDENTITY or names_identity(leaf.name) else TEXT
+
+    def _rule(self, leaf: Leaf) -> Rule:
+        known = leaf.role in (Role.FEATURE, Role.PREDICTION)
+        if leaf.role is Role.CONTROL:
+            return Rule.CONTROL
+        if leaf.role is Role.IDENTITY:
+            return Rule.ALL
+        if leaf.role is Role.FEATURE and any_glob(self._policy.features_replaced, leaf.name):
+            return Rule.ALL
+        if leaf.name and any_glob(self._explicit, leaf.name):
+            return Rule.INSIDE
+        if leaf.role is Role.FEATURE and not any_glob(self._policy.features_kept, leaf.name):
+            return Rule.ALL
+        if names_identity(leaf.name):
+            return Rule.ALL
+        if known:
+            return Rule.INSIDE
+        listed = leaf.kind == "numbers" or (bool(leaf.path) and isinstance(leaf.path[-1], int))
+        return Rule.ALL if listed else Rule.OUTSIDE
+
+    def _replaced(self, old: bytes, action: _Action, body_size: int) -> bytes:
+        if action.rule is not None:
+            return replaced_numbers(old, action.rule, self._surrogates, body_size)
+        text = text_of(old)
+        if not text or (self._derived and is_token(text)):
+            return old
+        return b'"' + self._surrogates.token(action.domain, text).encode() + b'"'
+
+
+def _plan(pieces: Sequence[bytes], actions: Sequence[tuple[Leaf, _Action]]) -> _Plan | None:
+    """The actions by position in ``pieces``. None: not a shape that can be told from its pieces."""
+    if not pieces[-1].rstrip(b" \t\r\n").endswith((b"}", b"]")):
+        return None
+    positions: dict[int, int] = {}
+    offset = 0
+    for position, piece in enumerate(pieces):
+        positions[offset] = position if position % 2 else -1
+        offset += len(piece)
+    plan = tuple((positions.get(leaf.start, -1), action) for leaf, action in actions)
+    return plan if all(position > 0 for position, _ in plan) else None

@@ -1,0 +1,514 @@
+"""The hooks and the embedded relay, against real loopback sockets. Nothing here starts a spool: exchanges go into a list."""
+
+import asyncio
+import time
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from captures.errors import UsageError
+from captures.exchange import RUN_HEADER, Exchange, FailureKind, Flags, header
+from recorder.options import Address, Upstream
+from recorder.recording import Counts, Recording
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mitmproxy's own imports use deprecated pyparsing names
+    from recorder.addon import Recorder, Relay
+
+type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+type Scenario = Callable[["Rig"], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: model.example\r\nContent-Length: 3\r\n\r\nabc"
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@dataclass
+class Rig:
+    relay: Relay
+    recorder: Recorder
+    recording: Recording
+    out: list[Exchange] = field(default_factory=list)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.relay.port)
+
+    async def ask(self, request: bytes) -> bytes:
+        """One connection, one request; everything until the relay closes or the answer of a known length is there."""
+        reader, writer = await self.connect()
+        writer.write(request)
+        answer = await read_message(reader, head_only=request.startswith(b"HEAD"))
+        writer.close()
+        return answer
+
+    async def exchanges(self, n: int = 1) -> list[Exchange]:
+        async with asyncio.timeout(10):
+            while len(self.out) < n:
+                await asyncio.sleep(0)
+        assert len(self.out) == n
+        return self.out
+
+
+async def read_message(reader: asyncio.StreamReader, *, head_only: bool = False) -> bytes:
+    """One HTTP message with a length, or until the end. b"" where the connection closed first."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    lines = head.lower().split(b"\r\n")
+    sizes = [int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:")]
+    if head_only or b" 204 " in lines[0]:
+        return head
+    if any(b"chunked" in line for line in lines):
+        return head + await reader.readuntil(b"0\r\n\r\n")
+    if sizes:
+        return head + await reader.readexactly(sizes[0])
+    return head if lines[0].startswith((b"get", b"head", b"post")) else head + await reader.read()
+
+
+def answering(*answers: bytes) -> Serve:
+    """An upstream that reads a message and answers, in turn; the last answer repeats."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        turn = 0
+        while await read_message(reader):
+            writer.write(answers[min(turn, len(answers) - 1)])
+            turn += 1
+
+    return serve
+
+
+@asynccontextmanager
+async def rigged(serve: Serve | None) -> AsyncIterator[Rig]:
+    """A relay in front of an upstream; None: nobody listens there."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert serve is not None
+        try:
+            await serve(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if serve is None:
+        server.close()
+    out: list[Exchange] = []
+    recording = Recording(lambda exchange: out.append(exchange) or True, Counts())  # type: ignore[func-returns-value]  # append, then True
+    recorder = Recorder(recording, time.monotonic_ns())
+    relay = Relay(recorder, Upstream("http", Address("127.0.0.1", port)), Address("127.0.0.1", 0))
+    await relay.start()
+    try:
+        yield Rig(relay, recorder, recording, out)
+    finally:
+        await relay.close()
+        server.close()
+        await server.wait_closed()
+
+
+def run(serve: Serve | None, scenario: Scenario) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), rigged(serve) as rig:
+            await scenario(rig)
+
+    asyncio.run(main())
+
+
+def test_bytes_pass_unchanged_and_are_kept_with_their_times() -> None:
+    got: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while message := await read_message(reader):
+            got.append(message)
+            writer.write(b"HTTP/1.1 200 Fine\r\nx-ODD: \xe9\r\nContent-Length: 2\r\n\r\nok")
+
+    async def scenario(rig: Rig) -> None:
+        request = POST.replace(b"Host: ", b"X-Odd-CASE: \xff v\r\nX-Twice: 1\r\nX-Twice: 2\r\nhOsT: ")
+        assert await rig.ask(request) == b"HTTP/1.1 200 Fine\r\nx-ODD: \xe9\r\nContent-Length: 2\r\n\r\nok"
+        assert got == [request]
+        (exchange,) = await rig.exchanges()
+        assert exchange.request.headers[:4] == (
+            ("X-Odd-CASE", "\xff v"),
+            ("X-Twice", "1"),
+            ("X-Twice", "2"),
+            ("hOsT", "model.example"),
+        )
+        assert exchange.request.body == b"abc"
+        response = exchange.response
+        assert response is not None
+        assert (response.status, response.reason, response.body) == (200, "Fine", b"ok")
+        assert header(response.headers, "X-Odd") == "\xe9"
+        assert 0 <= exchange.arrival_ns <= exchange.request.end_ns <= response.first_ns <= response.end_ns
+
+    run(serve, scenario)
+
+
+def test_many_requests_on_many_connections_are_all_there_once() -> None:
+    async def client(rig: Rig, n: int) -> None:
+        reader, writer = await rig.connect()
+        for _ in range(n):
+            writer.write(POST)
+            await read_message(reader)
+        writer.close()
+
+    async def scenario(rig: Rig) -> None:
+        await asyncio.gather(*(client(rig, 10) for _ in range(4)))
+        exchanges = await rig.exchanges(40)
+        assert sorted({exchange.connection for exchange in exchanges}) == [1, 2, 3, 4]
+        assert rig.recording.counts == Counts(seen=40)
+
+    run(answering(OK), scenario)
+
+
+def test_pipelined_requests_are_answered_and_kept_in_order() -> None:
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(POST.replace(b"abc", b"one") + POST.replace(b"abc", b"two"))
+        assert await read_message(reader) == OK
+        assert await read_message(reader) == OK
+        writer.close()
+        assert [exchange.request.body for exchange in await rig.exchanges(2)] == [b"one", b"two"]
+
+    run(answering(OK), scenario)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+SHAPES = {
+    "HEAD": (b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"", Flags.REPLAYABLE),
+    "204": (GET, b"HTTP/1.1 204 No Content\r\n\r\n", b"", Flags.REPLAYABLE),
+    "no body": (GET, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", Flags.REPLAYABLE),
+    "chunked": (GET, CHUNKED, b"abcde", Flags.REPLAYABLE | Flags.STREAM),
+    "an error": (POST, b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\nx", b"x", Flags.REPLAYABLE),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_of_answers(shape: str) -> None:
+    request, answer, body, flags = SHAPES[shape]
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        for _ in range(2):  # the second one fails where the first left the connection out of step
+            writer.write(request)
+            assert await read_message(reader, head_only=shape == "HEAD") == answer
+        writer.close()
+        for exchange in await rig.exchanges(2):
+            assert exchange.response is not None
+            assert exchange.response.body == body
+            assert exchange.failure is None
+            assert exchange.flags == flags
+
+    run(answering(answer), scenario)
+
+
+def test_the_first_event_of_a_stream_arrives_before_the_last_is_sent() -> None:
+    got_first = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        await got_first.wait()
+        writer.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await reader.readuntil(b"data: 1\n\n")
+        got_first.set()
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+        (exchange,) = await rig.exchanges()
+        assert exchange.response is not None
+        assert [chunk.data for chunk in exchange.response.chunks] == [b"data: 1\n\n", b"data: 2\n\n"]
+        assert exchange.response.chunks[0].at_ns < exchange.response.chunks[1].at_ns
+        assert Flags.STREAM in exchange.flags
+
+    run(serve, scenario)
+
+
+def test_the_first_part_of_an_upload_arrives_before_the_last_is_sent() -> None:
+    got_first = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(4)
+        got_first.set()
+        await reader.readexactly(4)
+        writer.write(OK)
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd")
+        await got_first.wait()
+        writer.write(b"efgh")
+        assert await read_message(reader) == OK
+        writer.close()
+        (exchange,) = await rig.exchanges()
+        assert [chunk.data for chunk in exchange.request.chunks] == [b"abcd", b"efgh"]
+
+    run(serve, scenario)
+
+
+TOO_LARGE = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+
+
+def test_an_answer_before_the_end_of_the_upload_reaches_the_client_and_the_tape() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(TOO_LARGE)
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabcd")
+        assert await read_message(reader) == TOO_LARGE
+        writer.close()
+        (exchange,) = await rig.exchanges()
+        assert exchange.response is not None
+        assert (exchange.response.status, exchange.response.body) == (413, b"big")
+        assert exchange.request.end_ns == -1
+        assert exchange.failure is None
+        assert Flags.REPLAYABLE not in exchange.flags
+
+    run(serve, scenario)
+
+
+def test_an_early_answer_waits_for_the_upload_that_still_completes() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.readexactly(8)
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd")
+        assert await read_message(reader) == OK
+        assert not rig.out
+        writer.write(b"efgh")
+        (exchange,) = await rig.exchanges()
+        writer.close()
+        assert exchange.request.body == b"abcdefgh"
+        assert exchange.flags == Flags.REPLAYABLE
+
+    run(serve, scenario)
+
+
+def test_an_upstream_that_is_down_gives_502_and_a_failure_without_a_response() -> None:
+    async def scenario(rig: Rig) -> None:
+        for request in (POST, GET):
+            assert (await rig.ask(request)).startswith(b"HTTP/1.1 502 ")
+        for exchange in await rig.exchanges(2):
+            assert exchange.response is None
+            assert exchange.failure is not None
+            assert (exchange.failure.kind, exchange.failure.detail) == (FailureKind.CONNECT, "")
+
+    run(None, scenario)
+
+
+def test_an_upstream_that_closes_before_answering_is_a_reset() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+
+    async def scenario(rig: Rig) -> None:
+        assert (await rig.ask(POST)).startswith(b"HTTP/1.1 502 ")
+        (exchange,) = await rig.exchanges()
+        assert exchange.response is None
+        assert exchange.failure is not None
+        assert exchange.failure.kind is FailureKind.RESET
+        assert exchange.flags == Flags.REPLAYABLE
+
+    run(serve, scenario)
+
+
+def test_an_upstream_that_resets_in_the_middle_of_a_body_keeps_the_part_that_came() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(POST)
+        assert (await reader.read()).endswith(b"part")
+        writer.close()
+        (exchange,) = await rig.exchanges()
+        assert exchange.failure is not None
+        assert exchange.failure.kind is FailureKind.RESET
+        assert exchange.response is not None
+        assert (exchange.response.body, exchange.response.end_ns) == (b"part", -1)
+
+    run(serve, scenario)
+
+
+def test_an_upstream_that_does_not_speak_http_is_a_protocol_failure_that_quotes_nothing() -> None:
+    async def scenario(rig: Rig) -> None:
+        assert (await rig.ask(POST)).startswith(b"HTTP/1.1 502 ")
+        (exchange,) = await rig.exchanges()
+        assert exchange.failure is not None
+        assert (exchange.failure.kind, exchange.failure.detail) == (FailureKind.PROTOCOL, "")
+
+    run(answering(b"220 secret ready\r\n\r\n"), scenario)
+
+
+@pytest.mark.parametrize("part", ["upload", "waiting", "stream"])
+def test_a_client_that_leaves(part: str) -> None:
+    reached = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"abc")
+        if part == "stream":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+        else:
+            reached.set()
+        await reader.read()
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(POST.replace(b": 3", b": 9") if part == "upload" else POST)
+        if part == "stream":
+            await reader.readuntil(b"ab\r\n")
+        else:
+            await reached.wait()
+        writer.transport.abort()
+        (exchange,) = await rig.exchanges()
+        assert exchange.failure is not None
+        assert exchange.failure.kind is FailureKind.CLIENT_DISCONNECT
+        assert (exchange.response is not None) == (part == "stream")
+        assert (Flags.REPLAYABLE in exchange.flags) == (part != "upload")
+
+    run(serve, scenario)
+
+
+def test_expect_100_continue_is_answered_and_the_upload_relayed() -> None:
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"abc")
+        assert await read_message(reader) == OK
+        writer.close()
+        (exchange,) = await rig.exchanges()
+        assert exchange.request.body == b"abc"
+        assert header(exchange.request.headers, "expect") == "100-continue"
+        assert exchange.response is not None
+        assert exchange.response.status == 200
+
+    run(answering(OK), scenario)
+
+
+def test_our_own_replays_are_relayed_left_out_and_counted() -> None:
+    async def scenario(rig: Rig) -> None:
+        own = POST.replace(b"Host:", RUN_HEADER.lower().encode() + b": 1\r\nHost:")
+        assert await rig.ask(own) == OK
+        assert await rig.ask(POST) == OK
+        assert len(await rig.exchanges()) == 1
+        assert rig.recording.counts == Counts(seen=2, own=1)
+
+    run(answering(OK), scenario)
+
+
+HOOKS = ("request_head", "request_chunk", "request_end", "response_head", "response_chunk", "response_end", "gone")
+
+
+@pytest.mark.parametrize("broken", HOOKS)
+def test_a_hook_that_fails_is_counted_and_the_traffic_goes_on(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    async def scenario(rig: Rig) -> None:
+        monkeypatch.setattr(rig.recording, broken, fail)
+        assert await rig.ask(POST) == OK
+        async with asyncio.timeout(10):
+            while not rig.recording.counts.hook_errors:
+                await asyncio.sleep(0)
+        assert rig.recording.counts.hook_errors == 1
+        assert rig.recording.open == 0
+        assert len(rig.out) == (broken == "gone")
+
+    run(answering(OK), scenario)
+
+
+def test_a_websocket_is_relayed_and_counted_but_not_recorded() -> None:
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(switch)
+        await reader.readexactly(8)  # a masked text frame of two bytes
+        writer.write(b"\x81\x02hi")
+        await reader.read()
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == switch
+        writer.write(b"\x81\x82\x00\x00\x00\x00hi")
+        assert await reader.readexactly(4) == b"\x81\x02hi"
+        writer.close()
+        assert rig.recording.counts == Counts(seen=1, unparsed=1)
+        assert not rig.out
+
+    run(serve, scenario)
+
+
+def test_http2_without_tls_is_relayed_as_bytes_and_counted() -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(len(preface)))
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.connect()
+        writer.write(preface)
+        assert await reader.readexactly(len(preface)) == preface
+        writer.close()
+        assert rig.recording.counts == Counts(seen=1, unparsed=1)
+
+    run(serve, scenario)
+
+
+def test_draining_stops_accepting_and_finishes_what_is_in_flight() -> None:
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+        reached.set()
+        await go.wait()
+        writer.write(OK)
+
+    async def scenario(rig: Rig) -> None:
+        port = rig.relay.port
+        reader, writer = await rig.connect()
+        writer.write(POST)
+        await reached.wait()
+        draining = asyncio.create_task(rig.relay.drain(10))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                except ConnectionError:
+                    break
+        assert not draining.done()
+        go.set()
+        answer = await reader.read()  # the relay closes: this client must not send another request here
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b"ok")
+        writer.close()
+        await draining
+        (exchange,) = await rig.exchanges()
+        assert exchange.response is not None
+        assert header(exchange.response.headers, "connection") is None
+
+    run(serve, scenario)
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    async def scenario(rig: Rig) -> None:
+        taken = Relay(rig.recorder, Upstream("http", Address("127.0.0.1", 1)), Address("127.0.0.1", rig.relay.port))
+        with pytest.raises(UsageError, match=rf"--listen 127\.0\.0\.1:{rig.relay.port}: "):
+            await taken.start()
+
+    run(answering(OK), scenario)

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from captures.exchange import Exchange, Flags
+from transforms.plan import schedule_of
+from transforms.testing import MemoryCapture, example_exchange
+
+MS = 1_000_000
+
+
+def exchange(arrival_ns: int, flags: Flags = Flags.REPLAYABLE, session: int = 0) -> Exchange:
+    held = example_exchange(0)
+    return replace(held, arrival_ns=arrival_ns, request=replace(held.request, chunks=(), end_ns=-1), response=None, flags=flags, session=session)
+
+
+def capture(*exchanges: Exchange, recording: int = 0, wall_ns: int = 0) -> MemoryCapture:
+    plain = MemoryCapture(exchanges)
+    return replace(plain, header=replace(plain.header, recording_id=bytes([recording] * 16), wall_ns=wall_ns))
+
+
+def test_rows_stand_in_order_of_arrival_and_the_first_is_at_zero() -> None:
+    schedule, dropped = schedule_of([capture(exchange(30), exchange(10), exchange(20))])
+
+    assert schedule.source.tolist() == [1, 2, 0]
+    assert schedule.at_ns.tolist() == [0, 10, 20]
+    assert dropped == {}
+
+
+def test_simultaneous_arrivals_keep_their_order() -> None:
+    schedule, _ = schedule_of([capture(*(exchange(5) for _ in range(50)))])
+
+    assert schedule.source.tolist() == list(range(50))
+
+
+def test_what_cannot_be_sent_again_is_left_out_and_counted_once() -> None:
+    left_out = [
+        Flags.REQUEST_TRUNCATED,
+        Flags.REQUEST_TRUNCATED | Flags.REQUEST_DROPPED,
+        Flags.REQUEST_DROPPED,
+        Flags(0),
+        Flags.RECORDED_VALID,
+    ]
+    schedule, dropped = schedule_of([capture(exchange(1), *(exchange(2, flags) for flags in left_out))])
+
+    assert schedule.source.tolist() == [0]
+    assert dropped == {"request_truncated": 2, "request_dropped": 1, "request_incomplete": 2}
+
+
+def test_everything_can_be_asked_for() -> None:
+    schedule, dropped = schedule_of([capture(exchange(1), exchange(2, Flags(0)))], only_replayable=False)
+
+    assert len(schedule) == 2
+    assert dropped == {}
+
+
+def test_what_is_damaged_is_left_out_where_it_is_known() -> None:
+    lost = [np.array([False, True, True])]
+    schedule, dropped = schedule_of([capture(exchange(1), exchange(2), exchange(3, Flags(0)))], lost=lost)
+
+    assert schedule.source.tolist() == [0]
+    assert dropped == {"damaged": 2}
+
+
+def test_ordinals_run_through_all_captures_laid_end_to_end() -> None:
+    schedule, _ = schedule_of([capture(exchange(10), exchange(40), recording=1), capture(exchange(20), exchange(30), recording=2)])
+
+    assert schedule.source.tolist() == [0, 2, 3, 1]
+    assert schedule.at_ns.tolist() == [0, 10, 20, 30]
+
+
+def test_recordings_are_laid_over_each_other_whenever_they_were_made() -> None:
+    schedule, _ = schedule_of([capture(exchange(0), recording=1, wall_ns=0), capture(exchange(0), recording=2, wall_ns=10**18)])
+
+    assert schedule.at_ns.tolist() == [0, 0]
+
+
+def test_files_of_one_recording_keep_their_distance() -> None:
+    schedule, _ = schedule_of([capture(exchange(5), wall_ns=2_000), capture(exchange(5), wall_ns=1_000)])
+
+    assert schedule.source.tolist() == [1, 0]
+    assert schedule.at_ns.tolist() == [0, 1_000]
+
+
+@pytest.mark.parametrize("captures", [[], [capture()], [capture(exchange(1, Flags(0)))]])
+def test_nothing_to_send_is_an_empty_schedule(captures: list[MemoryCapture]) -> None:
+    assert len(schedule_of(captures)[0]) == 0
+
+
+def test_sessions_are_the_recorded_ones() -> None:
+    schedule, _ = schedule_of([capture(exchange(2, session=2**64 - 1), exchange(1))])
+
+    assert schedule.session.tolist() == [0, 2**64 - 1]
+    assert schedule.variant.tolist() == [0, 0]
