@@ -2,6 +2,7 @@
 
 import json as jsonlib
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from rich.progress import track
 from rich.table import Table
 
 from captures.errors import UsageError
+from captures.frame import SYNC_SIZE
+from captures.header import pack_header
 from captures.inspection import check_segments, facts, phrase, verdict
 from captures.reader import Capture
 from captures.store import being_written, open_capture
@@ -56,7 +59,8 @@ def verify(capture: CaptureArgument, *, json: JsonOption = False) -> int:
       shadowtape verify monday.tape --json | jq '.damage[]'
     """
     with open_capture(capture) as opened:
-        _check(opened)
+        for _ in _tracked(check_segments(opened), "verifying", opened.size, len(opened.segments)):
+            pass
         found = verdict(opened)
     if json:
         print(jsonlib.dumps(found))
@@ -84,31 +88,46 @@ def audit(
 
       shadowtape audit monday.tape --known customers.txt --json
     """
-    from captures.privacy.scan import scan  # noqa: PLC0415 - pydantic is not needed to inspect a file
-
     values = _known_values(known) if known else ()
     with open_capture(capture) as opened:
-        findings = [
-            {"exchange": each.exchange, "where": each.where, "kind": each.kind} for each in scan(opened, values)
-        ]
-        unread = [damage for damage in opened.damage if damage.exchanges_lost != 0]
-        scanned = len(opened)
+        findings, scanned, sought = _findings(opened, values)
+        unread = len(opened) - scanned
     if json:
         print(jsonlib.dumps({"clean": not findings, "findings": findings, "scanned": scanned}))
     else:
         _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned)
+    if sought < len(values):
+        _complain(f"--known {known}: {len(values) - sought} values were not sought, being too short to mean anything")
     if unread:
-        print(f"shadowtape: {capture}: damaged; what cannot be read was not scanned (see verify)", file=sys.stderr)
+        _complain(f"{capture}: {unread} exchanges are damaged and were not scanned; see `shadowtape verify`")
     return 1 if findings else 0
 
 
-def _check(capture: Capture) -> None:
-    steps = check_segments(capture)
-    if capture.size >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
-        console = Console(stderr=True)
-        steps = iter(track(steps, "verifying", total=len(capture.segments), console=console, transient=True))
-    for _ in steps:
-        pass
+def _findings(capture: Capture, known: Sequence[bytes]) -> tuple[list[dict[str, Any]], int, int]:
+    """Findings, exchanges scanned, known values sought. ``exchange`` is None where the header holds one."""
+    from captures.privacy.scan import SHORTEST_SECRET, Needles, scan_exchange  # noqa: PLC0415 - not needed to inspect
+
+    sought = [value for value in known if len(value) >= SHORTEST_SECRET]
+    needles, found, scanned = Needles(sought), [], 0
+    if needles.are_in(pack_header(capture.header, bytes(SYNC_SIZE))):
+        found.append({"exchange": None, "where": "capture header", "kind": "known secret"})
+    for ordinal, exchange in _tracked(capture.numbered(), "auditing", capture.size, len(capture)):
+        scanned += 1
+        found += [
+            {"exchange": ordinal, "where": where, "kind": kind} for where, kind in scan_exchange(exchange, needles)
+        ]
+    return found, scanned, len(sought)
+
+
+def _tracked[T](steps: Iterable[T], what: str, size: int, total: int) -> Iterable[T]:
+    """With a bar on stderr where somebody looks at it and waits long enough to."""
+    if size < PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+        return steps
+    return track(steps, what, total=total, console=Console(stderr=True), transient=True)
+
+
+def _complain(message: str) -> None:
+    print(f"shadowtape: {message}", file=sys.stderr)
 
 
 def _show_facts(console: Console, name: str, found: dict[str, Any]) -> None:
@@ -157,31 +176,34 @@ def _routes_table(routes: list[dict[str, Any]]) -> Table:
 def _show_verdict(console: Console, path: Path, found: dict[str, Any]) -> None:
     name = escape(str(path))
     if found["sound"]:
-        console.print(f"{name}: [green]sound[/green], {found['exchanges']:,} exchanges, {found['segments']:,} segments")
+        what = f"{_plural(found['exchanges'], 'exchange')}, {_plural(found['segments'], 'segment')}"
+        console.print(f"{name}: [green]sound[/green], {what}")
         return
     if not found["sealed"]:
         why = "it is still being recorded" if being_written(path) else "the recorder was killed before it could seal it"
         tail = f"; {found['tail_bytes']:,} bytes of an unfinished flush at its end" if found["tail_bytes"] else ""
         console.print(f"{name}: [yellow]not sealed[/yellow]: {why}{tail}")
     _show_damage(console, found["damage"])
-    console.print(f"{found['readable']:,} exchanges in {found['segments']:,} segments can be read")
+    what = f"{_plural(found['readable'], 'exchange')} in {_plural(found['segments'], 'segment')}"
+    console.print(f"{what} can be read")
 
 
 def _show_damage(console: Console, damage: list[dict[str, Any]]) -> None:
     for each in damage:
         lost = each["exchanges_lost"]
-        cost = "an unknown number of exchanges" if lost is None else f"{lost:,} exchanges"
+        cost = "an unknown number of exchanges" if lost is None else _plural(lost, "exchange")
         where = f"segment {each['segment']}" if each["segment"] >= 0 else "outside the segments"
         console.print(f"[red]damage[/red] at byte {each['offset']:,}, {where}: {escape(each['reason'])}; lost: {cost}")
 
 
 def _show_findings(console: Console, path: Path, findings: list[dict[str, Any]], scanned: int) -> None:
     for each in findings[:100]:
-        console.print(escape(f"exchange {each['exchange']}: {each['kind']} in {each['where']}"))
+        whose = "" if each["exchange"] is None else f"exchange {each['exchange']}: "
+        console.print(escape(f"{whose}{each['kind']} in {each['where']}"))
     if len(findings) > 100:
         console.print(f"… and {len(findings) - 100:,} more (--json has them all)")
-    state = f"[red]{len(findings):,} findings[/red]" if findings else "[green]clean[/green]"
-    console.print(f"{escape(str(path))}: {state}, {scanned:,} exchanges scanned")
+    state = f"[red]{_plural(len(findings), 'finding')}[/red]" if findings else "[green]clean[/green]"
+    console.print(f"{escape(str(path))}: {state}, {_plural(scanned, 'exchange')} scanned")
 
 
 def _known_values(path: Path) -> tuple[bytes, ...]:
@@ -212,6 +234,10 @@ def _times(found: dict[str, Any]) -> str:
     if not found["n"]:
         return "unknown"
     return ", ".join(f"{name} {found[name]:,.2f}" for name in ("p50", "p90", "p99", "max")) + " ms"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _count(value: float) -> str:

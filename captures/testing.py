@@ -6,12 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from captures.batches import batch_of
+from captures.codec_testing import check_codec
 from captures.confessions import Confessions
 from captures.exchange import Chunk, Exchange, Flags, Request, Response
 from captures.header import Header
 from captures.reader import Capture
 from captures.store import create_capture
 from captures.writer import SEGMENT_BYTES, CaptureWriter
+
+__all__ = [
+    "EXAMPLE_SYNC",
+    "capture_bytes",
+    "capture_of",
+    "check_codec",
+    "cut",
+    "example_exchange",
+    "example_exchanges",
+    "example_header",
+    "flip",
+    "swap_segments",
+    "write_example",
+    "zero",
+]
 
 EXAMPLE_SYNC = b"sync marker 16 b"
 _REQUEST = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1,2],"data":[1.5,-2.0]}]}'

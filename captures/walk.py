@@ -96,33 +96,29 @@ def read_payload(read_at: ReadAt, piece: Piece) -> bytes:
 
 def walk(read_at: ReadAt, size: int, header: Piece, sync: bytes) -> Walk:
     """What a file of ``size`` bytes holds after its header piece. Raises nothing but what ``read_at`` raises."""
-    index, stop, damage = _read_index(read_at, size)
-    walker = _Walker(read_at, stop, sync, index)
+    claimed = unpack_trailer(read_at(max(size - TRAILER_SIZE, 0), TRAILER_SIZE))
+    index = _read_index(read_at, claimed, size)
+    walker = _Walker(read_at, size if claimed is None or index is None else claimed, sync, index, claimed)
     walker.run(header.end)
-    found = [*walker.damage, *damage]
-    last = max((each.offset for each in found), default=0)
-    tail = 0 if index or stop < size or last >= walker.good else stop - walker.good
+    last = max((each.offset for each in walker.damage), default=0)
+    tail = 0 if index or last >= walker.good else size - walker.good
     digest = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for piece in [header, *(piece for segment in walker.segments for each in segment.flushes for piece in each.pieces)]:
         digest.update(read_at(piece.offset, PIECE_HEADER_SIZE) + read_at(piece.end - CRC_SIZE, CRC_SIZE))
-    return Walk(tuple(walker.segments), tuple(_account(walker.segments, found, index)), index, digest.hexdigest(), tail)
+    damage = _account(walker.segments, walker.damage, index)
+    return Walk(tuple(walker.segments), tuple(damage), index, digest.hexdigest(), tail)
 
 
-def _read_index(read_at: ReadAt, size: int) -> tuple[Index | None, int, list[Damage]]:
-    """The index, where segments end, and the damage to it. Without a trailer there is none, and segments may go to the end."""
-    offset = unpack_trailer(read_at(max(size - TRAILER_SIZE, 0), TRAILER_SIZE))
+def _read_index(read_at: ReadAt, offset: int | None, size: int) -> Index | None:
+    """The index a trailer points at. None where there is none; where it is damaged, the walk comes upon it and says so."""
     if offset is None:
-        return None, size, []
+        return None
     try:
         piece = read_piece(read_at, offset, size - TRAILER_SIZE)
-        if piece.kind == Kind.INDEX and piece.end == size - TRAILER_SIZE:
-            return unpack_index(read_payload(read_at, piece)), offset, []
-        reason = "the trailer does not point at the index"
-    except CutError:
-        reason = "the trailer does not point at the index"
-    except FrameError as error:
-        reason = str(error)
-    return None, min(offset, size), [Damage(min(offset, size), -1, reason, 0)]
+        found = piece.kind == Kind.INDEX and piece.end == size - TRAILER_SIZE
+        return unpack_index(read_payload(read_at, piece)) if found else None
+    except (CutError, FrameError):
+        return None
 
 
 @dataclass(slots=True)
@@ -139,8 +135,9 @@ class _Open:
 class _Walker:
     """``at``: the offset of what is being read. ``good``: the end of the last commit."""
 
-    def __init__(self, read_at: ReadAt, stop: int, sync: bytes, index: Index | None) -> None:
+    def __init__(self, read_at: ReadAt, stop: int, sync: bytes, index: Index | None, claimed: int | None) -> None:
         self._read_at, self._stop, self._sync, self._index = read_at, stop, sync, index
+        self._claimed = claimed  # where a trailer says the index is
         self._open: _Open | None = None
         self._number = -1  # of the last segment that started
         self.segments: list[Segment] = []
@@ -172,7 +169,11 @@ class _Walker:
         if piece.kind == Kind.INDEX:
             if piece.end + TRAILER_SIZE > self._stop:
                 raise CutError
-            raise FrameError("the trailer is damaged")
+            # It is not the one that was read from the end; segments only follow if files were joined.
+            self._close(before_marker=True)
+            self.damage.append(Damage(self.at, -1, "the index or the trailer is damaged, or bytes follow them", 0))
+            self.at = self._next_marker(piece.end)
+            return
         if self._open is None:
             raise FrameError("a piece outside of any segment")
         self._take(self._open, piece)
@@ -224,7 +225,10 @@ class _Walker:
     def _resync(self, reason: str) -> None:
         """Only a sync marker is to be believed now: what stands here may be wrong about its length too."""
         number = self._open.start.number if self._open else self._number + 1
-        self.damage.append(Damage(self.at, number, reason, None))
+        if self.at == self._claimed and not (self._open and self._open.pending):
+            self.damage.append(Damage(self.at, -1, f"the index is damaged: {reason}", 0))  # all segments came before it
+        else:
+            self.damage.append(Damage(self.at, number, reason, None))
         if self._open:
             self._open.pending = []
         self._close()
@@ -250,20 +254,21 @@ class _Walker:
 def _account(segments: Sequence[Segment], found: Sequence[Damage], index: Index | None) -> list[Damage]:
     """Say how many exchanges each damage cost, where the next segment's ``before`` or the index tells."""
     damage = list(found)
-    number, reached = -1, 0
-    stops = [(each.start.number, each.start.before, each.exchanges, each.offset) for each in segments]
+    number, reached, end = -1, 0, -1
+    stops = [(each.start.number, each.start.before, each.exchanges, each.offset, each.end) for each in segments]
     if index:
-        stops.append((len(index.segments), index.commit.total_exchanges, 0, segments[-1].end if segments else 0))
-    for stop, before, exchanges, offset in sorted(stops):
+        last = segments[-1].end if segments else 0
+        stops.append((len(index.segments), index.commit.total_exchanges, 0, last, last))
+    for stop, before, exchanges, offset, stop_end in sorted(stops):
         gap = before - reached
         mine = [i for i, each in enumerate(damage) if number <= each.segment < stop and each.exchanges_lost is None]
         for rank, i in enumerate(mine):
-            damage[i] = replace(damage[i], exchanges_lost=max(gap, 0) if rank == 0 else 0)
-        if not mine and gap > 0:
-            damage.append(Damage(offset, number + 1, "segments are missing", gap))
-        elif gap < 0:
+            # What begins where a segment ends, with whole segments missing, is damage of the first of these.
+            suffers = number + 1 if damage[i].offset == end and stop > number + 1 else damage[i].segment
+            damage[i] = replace(damage[i], segment=suffers, exchanges_lost=max(gap, 0) if rank == 0 else 0)
+        if gap < 0:
             damage.append(Damage(offset, stop, "a segment contradicts the ones before it", 0))
-        elif not mine and stop > number + 1:
+        elif not mine and (gap > 0 or stop > number + 1):
             damage.append(Damage(offset, number + 1, "segments are missing", gap))
-        number, reached = stop, before + exchanges
+        number, reached, end = stop, before + exchanges, stop_end
     return sorted(damage, key=lambda each: each.offset)

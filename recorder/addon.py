@@ -6,6 +6,9 @@ Bodies are streamed both ways (`flow.request.stream`, `flow.response.stream`), s
 that fails is counted and the traffic goes on.
 """
 
+# mypy: allow-untyped-calls
+# (mitmproxy annotates few of its methods)
+
 import functools
 import logging
 import time
@@ -30,6 +33,7 @@ RELAY_OPTIONS: dict[str, Any] = {
     "validate_inbound_headers": False,  # what the upstream would have accepted is not ours to refuse
     "tcp_timeout": 24 * 3600,  # a slow model may think longer than the stock ten minutes
 }
+_LOG = logging.getLogger("shadowtape")
 _PREFACE = b"PRI * HTTP/2.0"
 
 
@@ -47,8 +51,9 @@ def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T
 
 
 class Recorder:
-    """The hooks. ``zero_ns`` is the monotonic zero of the recording; ``live`` the flows in flight,
-    recorded or not, and whose they are."""
+    """The hooks. ``zero_ns`` is the monotonic zero of the recording; ``live`` the flows in flight, recorded or not, each with
+    the client it belongs to.
+    """
 
     def __init__(self, recording: Recording, zero_ns: int) -> None:
         self.recording = recording
@@ -150,7 +155,7 @@ def _headers(headers: http.Headers) -> Headers:
 
 
 def _failure_kind(flow: http.HTTPFlow) -> FailureKind:
-    """mitmproxy tells failures apart only by prose, which may quote traffic: it is looked at and never kept."""
+    """By mitmproxy's prose, for want of anything better; it may quote traffic and is never kept."""
     message = flow.error.msg if flow.error else ""
     if not flow.client_conn.connected or message.startswith(("Client disconnected", "stream reset by client")):
         return FailureKind.CLIENT_DISCONNECT
@@ -173,7 +178,9 @@ class Script:
     def load(self, loader: Any) -> None:
         loader.add_option("shadowtape_out", str, "", "Record into this capture (PATH.tape).")
         loader.add_option("shadowtape_policy", str, "", "Policy file: what may be kept.")
-        loader.add_option("shadowtape_key", str, "", "Key file for tokens, made if missing; by default the key is forgotten.")
+        loader.add_option(
+            "shadowtape_key", str, "", "Key file for tokens, made if missing; by default the key is forgotten."
+        )
         loader.add_option("shadowtape_sample", str, "100%", "Share of the exchanges to keep, for example 25%.")
 
     def configure(self, updated: set[str]) -> None:
@@ -188,16 +195,16 @@ class Script:
                 key=Path(ctx.options.shadowtape_key) if ctx.options.shadowtape_key else None,
                 sampling_rate=parse_share(ctx.options.shadowtape_sample, "shadowtape_sample"),
                 sources=_sources(),
-                on_trouble=lambda line: logging.error("recording stopped: %s; traffic goes on", line),
+                on_trouble=lambda line: _LOG.error("recording stopped: %s; traffic goes on", line),
             )
         except ShadowtapeError as error:
             raise exceptions.OptionsError(str(error)) from None
         self.addons = [Recorder(self._session.recording, self._session.zero_ns)]
-        logging.info("recording into %s", self._session.path)
+        _LOG.info("recording into %s", self._session.path)
 
     def done(self) -> None:
         if self._session is not None:
-            logging.info("%s", closing_line(self._session.close()))
+            _LOG.info("%s", closing_line(self._session.close()))
 
 
 def _sources() -> list[Address]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Headers, Request, Response, header
 
-BODY_LIMIT = 32 << 20  # bytes of one body; more is counted, not kept: a body is held in memory until its exchange is over
+BODY_LIMIT = (
+    32 << 20
+)  # bytes of one body; more is counted, not kept: a body is held in memory until its exchange is over
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl", "application/stream+json")
 
 

@@ -1,6 +1,7 @@
 """``shadowtape record``: relay traffic to an upstream and capture a pseudonymised copy of it."""
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -23,11 +24,14 @@ _POLL_S = 0.02
 _CHECK_S = 0.1
 
 
-def record(  # noqa: PLR0913 - one parameter per option
+def record(
     *,
-    upstream: Annotated[str, typer.Option("--upstream", metavar="URL", help="The server to relay to: http://HOST:PORT.")],
+    upstream: Annotated[
+        str, typer.Option("--upstream", metavar="URL", help="The server to relay to: http://HOST:PORT.")
+    ],
     out: Annotated[
-        str, typer.Option("--out", metavar="PATH.tape", help="The capture. Where it exists the next free number is taken.")
+        str,
+        typer.Option("--out", metavar="PATH.tape", help="The capture. Where it exists the next free number is taken."),
     ],
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Where clients connect; port 0: a free one.")
@@ -43,7 +47,9 @@ def record(  # noqa: PLR0913 - one parameter per option
             help="Key of the tokens, made if missing, never beside the tape. Default: a key that dies with the recording.",
         ),
     ] = None,
-    sample: Annotated[str, typer.Option("--sample", metavar="SHARE", help="Share of the exchanges to keep: 25%.")] = "100%",
+    sample: Annotated[
+        str, typer.Option("--sample", metavar="SHARE", help="Share of the exchanges to keep: 25%.")
+    ] = "100%",
     duration: Annotated[
         str | None,
         typer.Option("--for", metavar="DURATION", help="End the recording (not the relay) after this long: 60s, 1h."),
@@ -86,6 +92,8 @@ def record(  # noqa: PLR0913 - one parameter per option
         sampling_rate=chosen.sampling_rate,
         sources=[chosen.upstream.address, chosen.listen],
         on_trouble=watch.on_trouble,
+        # Not at the top: importing mitmproxy takes a second, which a mistyped option should not.
+        meanwhile=lambda: importlib.import_module("recorder.relay"),
     )
     return asyncio.run(_relay(chosen, session, watch))
 
@@ -126,8 +134,8 @@ class _Watch:
 
 
 async def _relay(chosen: RecordOptions, session: Session, watch: _Watch) -> int:
-    # Not at the top: importing mitmproxy takes a second, and a mistyped option should not.
-    from recorder.addon import Recorder, Relay  # noqa: PLC0415
+    from recorder.addon import Recorder  # noqa: PLC0415 - see record
+    from recorder.relay import Relay  # noqa: PLC0415
 
     stop = watch.attach()
     recorder = Recorder(session.recording, session.zero_ns)
@@ -172,7 +180,7 @@ async def _end(session: Session) -> str:
     session.recording.stop()
     loop = asyncio.get_running_loop()
     until = loop.time() + FINISH_S
-    while session.recording.open and loop.time() < until:
+    while session.recording.open and loop.time() < until:  # noqa: ASYNC110 - the recording is pure, it has no events
         await asyncio.sleep(_POLL_S)
     return closing_line(await asyncio.to_thread(session.close))
 
@@ -183,7 +191,9 @@ def _bindable(listen: Address) -> Address:
         with socket.create_server((listen.host, listen.port), family=_family(listen)) as probe:
             return Address(listen.host, probe.getsockname()[1])
     except OSError as error:
-        raise UsageError(f"--listen {listen}: {error.strerror or 'cannot be opened'}; name another address or port") from None
+        raise UsageError(
+            f"--listen {listen}: {error.strerror or 'cannot be opened'}; name another address or port"
+        ) from None
 
 
 def _family(listen: Address) -> socket.AddressFamily:

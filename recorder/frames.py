@@ -4,7 +4,8 @@ Relay to spool: first one map of settings, then ``[counts, exchange]`` (exchange
 Spool to relay: maps with a ``kind``. The format is private to one version of the program: both ends are the same files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgpack
 
@@ -18,13 +19,20 @@ def frame(value: object) -> bytes:
     return len(body).to_bytes(_PREFIX, "little") + body
 
 
+def write_all(write: Callable[[memoryview], int], data: bytes) -> None:
+    """``write`` is like os.write on a pipe: it may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[write(view) :]
+
+
 class Frames:
     """Bytes as they arrive -> whole frames. What is left of a cut-off last frame is never returned."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[object]:
+    def feed(self, data: bytes) -> Iterator[Any]:
         self._buffer += data
         at = 0
         while len(self._buffer) - at >= _PREFIX:

@@ -6,7 +6,7 @@ Pure: the tape and the pseudonymiser come in as arguments. An exchange is *pendi
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from captures.batches import batch_of
 from captures.columns import Batch
@@ -42,12 +42,13 @@ class Intake:
         self._errors = 0
         self._flushed = Confessions(sampling_rate=sampling_rate)
 
-    def take(self, frames: Sequence[object]) -> None:
+    def take(self, frames: Sequence[Any]) -> None:
         """Frames as `recorder.frames.Frames` yields them: ``(counts, exchange or None)``."""
         exchanges = []
         for received in frames:
             try:
-                self._relay, packed = received  # type: ignore[misc]  # checked by the except: a frame is our own
+                counts, packed = received
+                self._relay = counts
                 if packed is not None:
                     exchanges.append(unpack_exchange(packed))
             except Exception:  # noqa: BLE001 - one bad frame must not cost the others

@@ -94,7 +94,9 @@ def parse_duration_ns(text: str, name: str = "--for") -> int:
 def parse_out(text: str, name: str = "--out") -> Path:
     path = Path(text)
     if path.suffix != SUFFIX or path.name == SUFFIX:
-        raise UsageError(f"{name} {text!r}: captures end in {SUFFIX}; write {path.with_suffix(SUFFIX) if path.name else SUFFIX}")
+        raise UsageError(
+            f"{name} {text!r}: captures end in {SUFFIX}; write {path.with_suffix(SUFFIX) if path.name else SUFFIX}"
+        )
     return path
 
 

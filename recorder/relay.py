@@ -4,6 +4,9 @@ Proxyserver (the sockets), NextLayer (which protocol), TlsConfig (only towards a
 stock tools run some forty addons, each asked about every event.
 """
 
+# mypy: allow-untyped-calls
+# (mitmproxy annotates few of its methods)
+
 import asyncio
 import contextlib
 import logging
@@ -78,7 +81,11 @@ class Relay:
         quiet = 0
         while quiet < 2 and time.monotonic() < until:  # twice: the hook runs before the last bytes are handed over
             for handler in self._servers.connections.values():
-                transports |= {io.writer.transport for io in handler.transports.values() if io.writer}
+                transports |= {
+                    io.writer.transport
+                    for io in handler.transports.values()
+                    if isinstance(io.writer, asyncio.StreamWriter)
+                }
             idle = not self._recorder.live and not any(each.get_write_buffer_size() for each in transports)
             quiet = quiet + 1 if idle else 0
             await asyncio.sleep(_POLL_S)
@@ -91,7 +98,7 @@ class Relay:
             if client is not None and client.handler is not None:
                 client.handler.cancel()  # once: a second time would interrupt mitmproxy's own tidying up
         until = time.monotonic() + _CUT_S
-        while self._servers.connections and time.monotonic() < until:
+        while self._servers.connections and time.monotonic() < until:  # noqa: ASYNC110 - mitmproxy has no event for it
             await asyncio.sleep(0.001)
         self._master.shutdown()
         with contextlib.suppress(Exception):

@@ -1,7 +1,7 @@
 """The spool process: frames from the relay's pipe -> pseudonymised exchanges -> tape.
 
-Started by `recorder.supervisor.SpoolClient` as ``python -m recorder.spool``. It outlives the relay by what the pipe still holds: end of
-file means seal and leave, whether the relay said goodbye or was killed. Policy, key and everything else
+Started by `recorder.supervisor.SpoolClient` as ``python -m recorder.spool``. It outlives the relay by what the pipe still
+holds: end of file means seal and leave, whether the relay said goodbye or was killed. Policy, key and everything else
 arrive over the pipe, so that neither the process list nor an environment shows them. Nothing raw is written anywhere.
 """
 
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from captures.errors import ShadowtapeError, UsageError
 from captures.header import Header, source_digest
@@ -33,7 +34,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
-        os.nice(5)  # where there is one core for both, the relay goes first: the spool may be late, it must not slow traffic
+        os.nice(
+            5
+        )  # where there is one core for both, the relay goes first: the spool may be late, it must not slow traffic
     status = os.dup(1)
     os.dup2(2, 1)  # a stray print of a library must not become an answer
 
@@ -51,7 +54,7 @@ def main() -> int:
 
 def _serve(descriptor: int, say: Callable[..., None]) -> None:
     frames = Frames()
-    waiting: list[object] = []
+    waiting: list[Any] = []
     while not waiting:
         if not (data := os.read(descriptor, _READ)):
             return

@@ -1,7 +1,7 @@
 """Starts and ends a recording around a relay, and keeps its spool process fed and watched.
 
-Shared by ``shadowtape record`` and the mitmdump script. `SpoolClient` is the relay's side of the queue: it never waits, an exchange is
-queued or shed.
+Shared by ``shadowtape record`` and the mitmdump script. `SpoolClient` is the relay's side of the queue: it never waits,
+an exchange is queued or shed.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from captures.exchange import Exchange
 from captures.privacy.key import KEY_BYTES, key_text, parse_key
 from captures.privacy.policy import Policy
 from captures.version import __version__
-from recorder.options import Address
 from recorder.frames import Frames, frame, pack_exchange, write_all
+from recorder.options import Address
 from recorder.recording import Counts, Recording
 
 QUEUE_BYTES = 64 << 20
@@ -58,14 +58,16 @@ class SpoolClient:
         self._taken_bytes = 0  # written by the pump only, so that neither needs a lock
         self._accepted = 0
         self._settings: Mapping[str, object] = {}
-        self._answers: list[Mapping[str, object]] = []
         self._account: Mapping[str, object] = {}
         self._done = False
         self._closing = False
         self._troubled = threading.Lock()
+        self._ready = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="spool-watch", daemon=True)
+        self._pump = threading.Thread(target=self._pump_all, name="spool-pump", daemon=True)
 
-    def start(self, settings: Mapping[str, object]) -> str:
-        """Start the process and wait until the file is open; its path. Raises UsageError."""
+    def start(self, settings: Mapping[str, object]) -> None:
+        """Start the process and return at once; `ready` waits for it."""
         self._settings = settings
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -79,15 +81,15 @@ class SpoolClient:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to_spool, self._from_spool = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._ready = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="spool-watch", daemon=True)
-        self._pump = threading.Thread(target=self._pump_all, name="spool-pump", daemon=True)
         self._watcher.start()
-        with contextlib.suppress(OSError):
-            _write_all(self._to_spool, frame(dict(settings)))
+        with contextlib.suppress(OSError):  # died at once: `ready` says so
+            self._write(dict(settings))
+
+    def ready(self) -> str:
+        """Wait until the file is open; its path. Raises UsageError."""
         if not self._ready.wait(START_S) or not self.path:
-            self._closing = True
             self._process.kill()
+            self._watcher.join()
             self._release()
             raise UsageError(self.trouble or f"the spool process did not start within {START_S:.0f} s")
         self._pump.start()
@@ -124,11 +126,14 @@ class SpoolClient:
         return self._report()
 
     def _release(self) -> None:
-        """Close our ends of the pipes, unless a stuck thread still holds them (the process then goes by end of file)."""
-        for stream, user in ((self._process.stdin, self._pump), (self._process.stdout, self._watcher)):
-            if stream is not None and (user is threading.current_thread() or not user.is_alive() or self._done):
-                with contextlib.suppress(OSError):
-                    stream.close()
+        """Close our ends of the pipes; a stuck thread keeps its own until the program ends, which ends the process too."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            if not self._pump.is_alive():
+                self._process.stdin.close()
+            if not self._watcher.is_alive():
+                self._process.stdout.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
 
@@ -160,17 +165,20 @@ class SpoolClient:
                 if exchange is None and counts == told:
                     continue
                 told = counts
-                _write_all(self._to_spool, frame((counts, None if exchange is None else pack_exchange(exchange))))
+                self._write((counts, None if exchange is None else pack_exchange(exchange)))
                 self._taken_bytes += cost
-            _write_all(self._to_spool, frame((self._counts.snapshot(), None)))
+            self._write((self._counts.snapshot(), None))
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
+    def _write(self, value: object) -> None:
+        write_all(lambda data: os.write(self._to_spool, data), frame(value))
+
     def _next(self) -> tuple[tuple[int, ...], Exchange | None, int] | None:
         try:
-            return self._queue.get(timeout=FLUSH_S)
-        except Exception:  # noqa: BLE001 - queue.Empty, which SimpleQueue raises from C
+            return self._queue.get(timeout=TELL_S)
+        except Empty:
             return self._counts.snapshot(), None, 0
 
     def _watch(self) -> None:
@@ -235,15 +243,16 @@ def start_session(
     sampling_rate: float,
     sources: Sequence[Address],
     on_trouble: Callable[[str], None],
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Session:
-    """Raises UsageError before anything is opened that traffic could see."""
+    """Raises UsageError before anything is opened that traffic could see. ``meanwhile`` is called while the spool starts."""
     check_folder(out)
     chosen = read_policy(policy)
     secret = os.urandom(KEY_BYTES) if key is None else read_key(key, out)
     counts = Counts()
     spool = SpoolClient(counts, on_trouble)
     zero_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-    path = spool.start(
+    spool.start(
         {
             "out": str(out),
             "policy": chosen.as_data(),
@@ -254,6 +263,8 @@ def start_session(
             "producer": f"shadowtape {__version__} record",
         }
     )
+    meanwhile()
+    path = spool.ready()
     if path != str(out):
         print(f"{out} exists already: recording into {path}", file=sys.stderr, flush=True)
     return Session(Recording(spool.offer, counts, rate=sampling_rate), spool, zero_ns, path)

@@ -7,7 +7,7 @@ numeric features (`amount`, `rate`, integer `count`), ids, sessions, batches of 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,16 @@ def example_captures(count: int = 48) -> list[MemoryCapture]:
 
 def example_view(count: int = 48) -> View:
     return View(example_captures(count))
+
+
+class UntouchableView(View):
+    """A view that nobody may look at: what transforms of time are given in tests."""
+
+    def __init__(self) -> None:
+        """Holds nothing."""
+
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise AssertionError(f"the view was asked for {name}")
 
 
 def check_transform(

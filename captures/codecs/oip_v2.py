@@ -177,11 +177,12 @@ def _numbers(data: object, datatype: str) -> NDArray[np.generic]:
             raise CodecError("a tensor of BOOL holding something else")
         return array.astype(np.bool_)
     low, high = INTEGER_RANGE[datatype]
-    if array.dtype.kind == "f" and not (array == np.rint(array)).all():
+    items = array.ravel().tolist()
+    if not all(isinstance(item, int) or item.is_integer() for item in items):
         raise CodecError(f"a tensor of {datatype} holding something else")
-    if array.size and (array.min() < low or array.max() > high):
+    if items and not low <= min(items) <= max(items) <= high:
         raise CodecError(f"a tensor of {datatype} holding a value out of range")
-    return array.astype(datatype.lower())
+    return np.array([int(item) for item in items], dtype=datatype.lower()).reshape(array.shape)
 
 
 # -- leaves

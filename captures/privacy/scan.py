@@ -9,9 +9,10 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from captures.codecs.json_spans import scan, text_of
+from captures.codecs import json_spans
 from captures.errors import CodecError
 from captures.exchange import Exchange, Headers
 from captures.privacy.surrogate import TOKEN_PATTERN
@@ -53,7 +54,7 @@ class _Piece:
 def audit_exchanges(exchanges: Iterable[Exchange], known: Sequence[bytes] = ()) -> Findings:
     """Looks at every byte an exchange holds. ``known``: secrets as they are, one each."""
     secrets = [secret for secret in known if len(secret) >= SHORTEST_SECRET]
-    needles = _Needles(secrets)
+    needles = Needles(secrets)
     found: list[Finding] = []
     count = 0
     for ordinal, exchange in enumerate(exchanges):
@@ -62,13 +63,19 @@ def audit_exchanges(exchanges: Iterable[Exchange], known: Sequence[bytes] = ()) 
     return Findings(tuple(found), count, len(known) - len(secrets))
 
 
-def known_secrets(text: bytes) -> list[bytes]:
-    """The secrets of a file that holds one a line."""
-    return [line for line in (line.strip(b"\r\n") for line in text.split(b"\n")) if line.strip()]
+class HoldsExchanges(Protocol):
+    """As `captures.reader.Capture` does."""
+
+    def exchanges(self) -> Iterable[Exchange]: ...
 
 
-def scan_exchange(exchange: Exchange, needles: "_Needles") -> list[tuple[str, str]]:
-    """(where, kind) of each finding, each once."""
+def scan(capture: HoldsExchanges, known: Sequence[bytes] = ()) -> Sequence[Finding]:
+    """`audit_exchanges` of everything that can be read of a capture."""
+    return audit_exchanges(capture.exchanges(), known).findings
+
+
+def scan_exchange(exchange: Exchange, needles: "Needles") -> list[tuple[str, str]]:
+    """(where, kind) of each finding, each once. ``needles`` serve any number of exchanges."""
     found: dict[tuple[str, str], None] = {}
     for piece in _pieces(exchange):
         if needles.are_in(piece.data):
@@ -129,7 +136,7 @@ def _wire(text: str) -> bytes:
 # -- known secrets
 
 
-class _Needles:
+class Needles:
     r"""Known secrets, ready to be sought. Percent and ``\u`` escapes are undone in what is searched, so that partly escaped text
     is seen too; base64 (at three alignments, both alphabets) and hex are sought as such.
     """
@@ -225,7 +232,7 @@ def patterns_in(text: bytes) -> list[str]:
 def _patterns_in_body(where: str, body: bytes) -> Iterator[tuple[str, str]]:
     """In strings and keys of JSON; in the whole of a body that is text but not JSON."""
     try:
-        spans = scan(body)
+        spans = json_spans.scan(body)
     except CodecError:
         if not _is_text(body):
             return
@@ -234,7 +241,7 @@ def _patterns_in_body(where: str, body: bytes) -> Iterator[tuple[str, str]]:
     for _, start, stop, span_kind in spans:
         if span_kind in ("key", "string"):
             literal = body[start:stop]
-            text = text_of(literal).encode("utf-8", "surrogatepass") if b"\\" in literal else literal
+            text = json_spans.text_of(literal).encode("utf-8", "surrogatepass") if b"\\" in literal else literal
             yield from ((f"{where} byte {start}", kind) for kind in patterns_in(text))
 
 

@@ -12,8 +12,8 @@ A codec's ``CONTROL``, ``IDENTITY`` and ``OTHER`` outputs (ids, versions) are ex
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,13 @@ type Found = tuple[list[Difference], Measured]
 
 
 class Comparator(Protocol):
-    name: str
-    symmetric: bool
-    """Whether swapping the sides gives the same kind of judgement."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether swapping the sides gives the same kind of judgement."""
+        ...
 
     def __call__(self, left: Sequence[Body], right: Sequence[Body]) -> list[Judgement]:
         """One judgement per pair; ``left`` is the reference."""
@@ -65,8 +69,8 @@ class Predictions:
     threshold: float | None = None
     tokens_comparable: bool = False
     declared: bool = True
-    name: str = field(default="predictions", init=False)
-    symmetric: bool = field(default=True, init=False)
+    name: ClassVar[str] = "predictions"
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rtol is not None and not 0 <= self.rtol < math.inf:

@@ -100,9 +100,9 @@ class Drawing:
     data: Mapping[str, object]
 
 
-def drawings(summary: Mapping[str, object], run: Mapping[str, object]) -> list[Drawing]:
-    """The charts the run has data for; none without a series (`replayer.fold.series`, kept in run.json)."""
-    series = mapping(run.get("series"))
+def drawings(summary: Mapping[str, object]) -> list[Drawing]:
+    """The charts the run has data for; none without a series (`replayer.fold.series`)."""
+    series = mapping(summary.get("series"))
     times = [number(value) for value in sequence(series.get("t_s"))]
     if not times:
         return []

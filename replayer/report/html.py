@@ -44,7 +44,7 @@ POLICY = (
 
 def render(summary: Mapping[str, object], run: Mapping[str, object]) -> str:
     """The whole page. Keys that are missing are left out; an old or partial run still has a report."""
-    drawn = drawings(summary, run)
+    drawn = drawings(summary)
     shadow = mapping(summary.get("shadow"))
     body = [
         _head(summary, run),
@@ -99,7 +99,7 @@ def _head(summary: Mapping[str, object], run: Mapping[str, object]) -> str:
     inputs = ", ".join(str(one.get("path", "")) for one in mappings(run.get("inputs")))
     what = {"shadow": "{1} against {0}", "replay": "Replay"}.get(str(run.get("command")), "Run").format(*_sides(run))
     rows = f"{count(mapping(summary.get('rows')).get('scheduled'))} rows in {seconds(summary.get('duration_s'))}"
-    line = " · ".join(escape(part) for part in (inputs, rows, run.get("started", ""), run.get("run", "")) if part)
+    line = " · ".join(escape(part) for part in (inputs, rows, run.get("started", ""), run.get("run_id", "")) if part)
     what = what[:1].upper() + what[1:]
     return f'<header><div class="brand">{escape(_title(run))}</div><h1>{escape(what)}</h1><p class="soft">{line}</p></header>'
 

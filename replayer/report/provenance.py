@@ -9,7 +9,7 @@ from replayer.report.comparison import table
 from replayer.report.format import count, escape, mapping, mappings, number, texts
 
 NOT_LACKING = frozenset({"seen", "sampling_rate"})  # of a capture's confessions: these count what is there
-PLAIN = ("command", "run", "started", "seed", "schedule_digest")
+PLAIN = ("command", "run_id", "started", "finished", "seed", "schedule_digest", "event_loop")
 
 
 def section(summary: Mapping[str, object], run: Mapping[str, object]) -> str:
@@ -18,9 +18,13 @@ def section(summary: Mapping[str, object], run: Mapping[str, object]) -> str:
         _inputs(run),
         _transforms(summary, run),
         _facts(run),
-        _raw("Configuration", run.get("configuration")),
+        _raw("Configuration", run.get("config")),
     ]
-    parts += [_raw("Generator", summary.get("generator")), _raw("Machine", run.get("machine"))]
+    parts += [
+        _raw("Generator", summary.get("generator")),
+        _raw("Machine", run.get("machine")),
+        _raw("Versions", run.get("versions")),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -65,7 +69,7 @@ def _transforms(summary: Mapping[str, object], run: Mapping[str, object]) -> str
 
 def _facts(run: Mapping[str, object]) -> str:
     facts = [(name, run[name]) for name in PLAIN if run.get(name) not in (None, "")]
-    facts += [(str(one.get("role", "target")), one.get("url", "")) for one in mappings(run.get("targets"))]
+    facts += list(mapping(run.get("targets")).items())
     listed = "".join(f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     return f"<h3>Run</h3><dl>{listed}</dl>" if listed else ""
 

@@ -21,12 +21,12 @@ SEGMENTED = capture_bytes(FLUSHES, segment_bytes=300)
 def survivors(capture: Capture) -> list[Exchange]:
     """What can be read; on the way, what every file promises: columns and exchanges agree."""
     numbered = list(capture.numbered())
-    columns = capture.columns().columns
-    assert len(columns["arrival_ns"]) == len(capture) == len(capture.lost())
+    columns, lost = capture.columns().columns, capture.lost()
+    assert len(columns["arrival_ns"]) == len(capture) == len(lost)
     for ordinal, exchange in numbered:
         assert columns["arrival_ns"][ordinal] == exchange.arrival_ns
         assert columns["session"][ordinal] == exchange.session
-    assert np.flatnonzero(~capture.lost()).tolist() == [ordinal for ordinal, _ in numbered]
+    assert np.flatnonzero(~lost).tolist() == [ordinal for ordinal, _ in numbered]
     return [exchange for _, exchange in numbered]
 
 
@@ -41,7 +41,7 @@ def test_a_file_cut_anywhere_has_exactly_what_was_committed(data: bytes) -> None
     ends, header_end = commits(data), capture_of(data).segments[0].offset
     exchanges = [each for flush in ([ALL] if data is SEGMENTED else FLUSHES) for each in flush]
     per_end = [1] * 4 if data is SEGMENTED else [1, 2, 1]
-    for size in range(len(data)):
+    for size in range(0, len(data), 1 if data is SMALL else 7):
         if size < header_end:
             with pytest.raises(CaptureError):
                 capture_of(cut(data, size))
@@ -58,7 +58,7 @@ def test_a_file_cut_anywhere_has_exactly_what_was_committed(data: bytes) -> None
 @pytest.mark.parametrize("data", [SMALL, SEGMENTED], ids=["one segment", "segments"])
 def test_a_byte_flipped_anywhere_is_reported_and_never_read_as_data(data: bytes) -> None:
     header_end = capture_of(data).segments[0].offset
-    for offset in range(len(data)):
+    for offset in range(0, len(data), 1 if data is SMALL else 7):
         broken = flip(data, offset)
         if offset < header_end:
             with pytest.raises(CaptureError):
@@ -78,7 +78,7 @@ def test_a_byte_flipped_anywhere_is_reported_and_never_read_as_data(data: bytes)
 @pytest.mark.parametrize("length", [1, 7, 100])
 def test_a_range_of_zeros_is_reported_and_never_read_as_data(length: int) -> None:
     header_end = capture_of(SEGMENTED).segments[0].offset
-    for start in range(header_end, len(SEGMENTED), 3):
+    for start in range(header_end, len(SEGMENTED), 13):
         broken = zero(SEGMENTED, start, start + length)
         capture = capture_of(broken)
         found = survivors(capture)

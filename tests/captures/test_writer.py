@@ -55,9 +55,9 @@ def test_the_digest_of_writer_index_and_reader_agree_and_sealing_does_not_change
 
 
 def test_a_segment_ends_when_it_is_full() -> None:
-    capture = capture_of(capture_bytes([example_exchanges(5)] * 4, segment_bytes=1500))
+    capture = capture_of(capture_bytes([example_exchanges(5)] * 4, segment_bytes=900))
 
-    assert [segment.exchanges for segment in capture.segments] == [4, 4, 4, 4, 4]
+    assert [segment.exchanges for segment in capture.segments] == [3, 3, 3, 3, 3, 3, 2]
     assert capture.confessions == Confessions(seen=20)
     assert capture.commit.total_exchanges == len(capture) == 20
 

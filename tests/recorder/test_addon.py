@@ -16,7 +16,8 @@ from recorder.recording import Counts, Recording
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mitmproxy's own imports use deprecated pyparsing names
-    from recorder.addon import Recorder, Relay
+    from recorder.addon import Recorder
+    from recorder.relay import Relay
 
 type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 type Scenario = Callable[["Rig"], Awaitable[None]]
@@ -46,7 +47,7 @@ class Rig:
 
     async def exchanges(self, n: int = 1) -> list[Exchange]:
         async with asyncio.timeout(10):
-            while len(self.out) < n:
+            while len(self.out) < n:  # noqa: ASYNC110 - a list has no events
                 await asyncio.sleep(0)
         assert len(self.out) == n
         return self.out
@@ -179,7 +180,12 @@ def test_pipelined_requests_are_answered_and_kept_in_order() -> None:
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
 SHAPES = {
-    "HEAD": (b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"", Flags.REPLAYABLE),
+    "HEAD": (
+        b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n",
+        b"",
+        Flags.REPLAYABLE,
+    ),
     "204": (GET, b"HTTP/1.1 204 No Content\r\n\r\n", b"", Flags.REPLAYABLE),
     "no body": (GET, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", Flags.REPLAYABLE),
     "chunked": (GET, CHUNKED, b"abcde", Flags.REPLAYABLE | Flags.STREAM),
@@ -211,7 +217,9 @@ def test_the_first_event_of_a_stream_arrives_before_the_last_is_sent() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_message(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
+        )
         await got_first.wait()
         writer.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
 
@@ -422,7 +430,7 @@ def test_a_hook_that_fails_is_counted_and_the_traffic_goes_on(broken: str, monke
         monkeypatch.setattr(rig.recording, broken, fail)
         assert await rig.ask(POST) == OK
         async with asyncio.timeout(10):
-            while not rig.recording.counts.hook_errors:
+            while not rig.recording.counts.hook_errors:  # noqa: ASYNC110 - a counter has no events
                 await asyncio.sleep(0)
         assert rig.recording.counts.hook_errors == 1
         assert rig.recording.open == 0
@@ -443,7 +451,9 @@ def test_a_websocket_is_relayed_and_counted_but_not_recorded() -> None:
 
     async def scenario(rig: Rig) -> None:
         reader, writer = await rig.connect()
-        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
         assert await reader.readuntil(b"\r\n\r\n") == switch
         writer.write(b"\x81\x82\x00\x00\x00\x00hi")
         assert await reader.readexactly(4) == b"\x81\x02hi"

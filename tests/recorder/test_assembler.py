@@ -163,7 +163,9 @@ EVENTS: list[tuple[object, ...]] = [
 
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=20))
-def test_whatever_happens_in_whatever_order_each_request_comes_out_at_most_once(events: list[tuple[object, ...]]) -> None:
+def test_whatever_happens_in_whatever_order_each_request_comes_out_at_most_once(
+    events: list[tuple[object, ...]],
+) -> None:
     assembler = Assembler()
     out = list(play(assembler, events))
     assert len(out) + len(assembler) <= sum(1 for event in events if event[0] == "request_head")

@@ -32,7 +32,16 @@ def test_upstreams_as_people_write_them(text: str, expected: Upstream) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["model:8000", "ftp://model", "http://", "http://model/v2", "http://model?x=1", "http://model:99999", "", "http://model:x"],
+    [
+        "model:8000",
+        "ftp://model",
+        "http://",
+        "http://model/v2",
+        "http://model?x=1",
+        "http://model:99999",
+        "",
+        "http://model:x",
+    ],
 )
 def test_an_upstream_that_cannot_work_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--upstream"):
@@ -63,7 +72,9 @@ def test_a_listen_address_that_cannot_work_is_refused(text: str) -> None:
         parse_address(text)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("25%", 0.25), ("0.25", 0.25), ("100%", 1.0), ("1", 1.0), ("0.1 %", 0.001)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("25%", 0.25), ("0.25", 0.25), ("100%", 1.0), ("1", 1.0), ("0.1 %", 0.001)]
+)
 def test_shares(text: str, expected: float) -> None:
     assert parse_share(text) == expected
 

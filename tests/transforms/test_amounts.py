@@ -7,7 +7,13 @@ from transforms.amounts import Number, duration_ns, exact, share_of
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("5", Fraction(5)), (0.1, Fraction(1, 10)), ("2.50", Fraction(5, 2)), ("1/3", Fraction(1, 3)), (Fraction(2, 7), Fraction(2, 7))],
+    [
+        ("5", Fraction(5)),
+        (0.1, Fraction(1, 10)),
+        ("2.50", Fraction(5, 2)),
+        ("1/3", Fraction(1, 3)),
+        (Fraction(2, 7), Fraction(2, 7)),
+    ],
 )
 def test_a_number_is_the_fraction_of_its_decimal_text(written: Number, meant: Fraction) -> None:
     assert exact(written, "factor") == meant
@@ -15,7 +21,7 @@ def test_a_number_is_the_fraction_of_its_decimal_text(written: Number, meant: Fr
 
 @pytest.mark.parametrize("written", ["", "five", "1/0", "nan", "inf"])
 def test_what_is_no_number_is_named(written: str) -> None:
-    with pytest.raises(ValueError, match="factor is .* not a number"):
+    with pytest.raises(ValueError, match=r"factor is .* not a number"):
         exact(written, "factor")
 
 
@@ -32,7 +38,14 @@ def test_a_share_lies_between_nothing_and_all(written: Number) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("50ms", 50_000_000), ("1.5s", 1_500_000_000), ("0", 0), ("1h30m", 5_400_000_000_000), ("2 min", 120_000_000_000), ("3us", 3000)],
+    [
+        ("50ms", 50_000_000),
+        ("1.5s", 1_500_000_000),
+        ("0", 0),
+        ("1h30m", 5_400_000_000_000),
+        ("2 min", 120_000_000_000),
+        ("3us", 3000),
+    ],
 )
 def test_a_duration_carries_its_unit(written: str, meant: int) -> None:
     assert duration_ns(written, "jitter") == meant
@@ -40,5 +53,5 @@ def test_a_duration_carries_its_unit(written: str, meant: int) -> None:
 
 @pytest.mark.parametrize("written", ["50", "ms", "-5ms", "5 parsecs", "", "1e3s"])
 def test_a_duration_without_unit_is_no_duration(written: str) -> None:
-    with pytest.raises(ValueError, match="jitter is .* such as 50ms"):
+    with pytest.raises(ValueError, match=r"jitter is .* such as 50ms"):
         duration_ns(written, "jitter")

@@ -41,7 +41,12 @@ def test_a_uuid_stays_a_uuid_of_its_version(word: int) -> None:
 
 @pytest.mark.parametrize(
     ("old", "form"),
-    [("0012", r"\d{4}"), ("req-AB9", r"[a-z]{3}-[A-Z]{2}\d"), ("stk1_ab2c", r"stk1_[a-z2-7]{4}"), ("DEADBEEF0", r"[0-9A-F]{9}")],
+    [
+        ("0012", r"\d{4}"),
+        ("req-AB9", r"[a-z]{3}-[A-Z]{2}\d"),
+        ("stk1_ab2c", r"stk1_[a-z2-7]{4}"),
+        ("DEADBEEF0", r"[0-9A-F]{9}"),
+    ],
 )
 def test_a_fresh_id_keeps_the_alphabet(old: str, form: str) -> None:
     for word in range(200):
@@ -94,7 +99,14 @@ def test_numbers_stay_within_the_machine_integer_they_fitted(key: int, number: i
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"not json", b'{"id": "a\\u0041b", "inputs": []}', b'{"id": null, "inputs": []}', b'{"id": 1.5, "inputs": []}']
+    "body",
+    [
+        b"",
+        b"not json",
+        b'{"id": "a\\u0041b", "inputs": []}',
+        b'{"id": null, "inputs": []}',
+        b'{"id": 1.5, "inputs": []}',
+    ],
 )
 def test_what_cannot_be_read_as_an_id_is_left_alone(body: bytes) -> None:
     assert FreshIds(5)(rows(body, [1])).bodies == [body]

@@ -131,5 +131,5 @@ def test_what_noise_says_of_itself_decides_the_digest() -> None:
 
 @pytest.mark.parametrize(("sd", "share"), [(-1, 1), ("x", 1), (1, "200%")])
 def test_options_that_cannot_work_are_refused(sd: float | str, share: float | str) -> None:
-    with pytest.raises(ValueError, match="sd is|share is"):
+    with pytest.raises(ValueError, match=r"sd is|share is"):
         Noise("amount", sd, share)

@@ -7,12 +7,17 @@ from captures.exchange import Exchange, Flags
 from transforms.plan import schedule_of
 from transforms.testing import MemoryCapture, example_exchange
 
-MS = 1_000_000
-
 
 def exchange(arrival_ns: int, flags: Flags = Flags.REPLAYABLE, session: int = 0) -> Exchange:
     held = example_exchange(0)
-    return replace(held, arrival_ns=arrival_ns, request=replace(held.request, chunks=(), end_ns=-1), response=None, flags=flags, session=session)
+    return replace(
+        held,
+        arrival_ns=arrival_ns,
+        request=replace(held.request, chunks=(), end_ns=-1),
+        response=None,
+        flags=flags,
+        session=session,
+    )
 
 
 def capture(*exchanges: Exchange, recording: int = 0, wall_ns: int = 0) -> MemoryCapture:
@@ -64,14 +69,18 @@ def test_what_is_damaged_is_left_out_where_it_is_known() -> None:
 
 
 def test_ordinals_run_through_all_captures_laid_end_to_end() -> None:
-    schedule, _ = schedule_of([capture(exchange(10), exchange(40), recording=1), capture(exchange(20), exchange(30), recording=2)])
+    schedule, _ = schedule_of(
+        [capture(exchange(10), exchange(40), recording=1), capture(exchange(20), exchange(30), recording=2)]
+    )
 
     assert schedule.source.tolist() == [0, 2, 3, 1]
     assert schedule.at_ns.tolist() == [0, 10, 20, 30]
 
 
 def test_recordings_are_laid_over_each_other_whenever_they_were_made() -> None:
-    schedule, _ = schedule_of([capture(exchange(0), recording=1, wall_ns=0), capture(exchange(0), recording=2, wall_ns=10**18)])
+    schedule, _ = schedule_of(
+        [capture(exchange(0), recording=1, wall_ns=0), capture(exchange(0), recording=2, wall_ns=10**18)]
+    )
 
     assert schedule.at_ns.tolist() == [0, 0]
 

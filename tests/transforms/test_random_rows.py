@@ -1,3 +1,5 @@
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,9 @@ WORDS = st.integers(0, 2**63 - 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 1000)), min_size=1, max_size=30), WORDS, st.randoms())
-def test_a_row_draws_the_same_in_any_order_and_any_batch(rows, key, shuffler) -> None:  # type: ignore[no-untyped-def]  # strategies
+def test_a_row_draws_the_same_in_any_order_and_any_batch(
+    rows: list[tuple[int, int]], key: int, shuffler: Random
+) -> None:
     source, variant = (np.array(column) for column in zip(*rows, strict=True))
     together = uniform(key, source, variant, 3)
     order = list(range(len(rows)))
@@ -22,8 +26,13 @@ def test_a_row_draws_the_same_in_any_order_and_any_batch(rows, key, shuffler) ->
 def test_every_argument_counts(key: int, source: int, variant: int, k: int) -> None:
     drawn = {
         int(bits(*arguments))
-        for arguments in ((key, source, variant, k), (key ^ 1, source, variant, k), (key, source ^ 1, variant, k))
-        + ((key, source, variant ^ 1, k), (key, source, variant, k ^ 1))
+        for arguments in (
+            (key, source, variant, k),
+            (key ^ 1, source, variant, k),
+            (key, source ^ 1, variant, k),
+            (key, source, variant ^ 1, k),
+            (key, source, variant, k ^ 1),
+        )
     }
 
     assert len(drawn) == 5

@@ -9,7 +9,12 @@ from transforms.schedule import DTYPES, Schedule
 
 def schedule(at_ns: list[int]) -> Schedule:
     n = len(at_ns)
-    return Schedule(*(np.array(column, dtype=dtype) for column, dtype in zip((at_ns, range(n), [0] * n, [0] * n), DTYPES.values(), strict=True)))  # type: ignore[arg-type]  # the columns, in order
+    return Schedule(
+        np.array(at_ns, dtype=np.int64),
+        np.arange(n, dtype=np.int64),
+        np.zeros(n, dtype=np.uint32),
+        np.zeros(n, dtype=np.uint64),
+    )
 
 
 @pytest.mark.parametrize("at_ns", [[1, 0], [-1, 0], [0, 5, 4]])

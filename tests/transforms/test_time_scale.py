@@ -1,5 +1,5 @@
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,19 +8,11 @@ from hypothesis import strategies as st
 
 from captures.errors import UsageError
 from transforms.schedule import Schedule
-from transforms.testing import check_transform
+from transforms.testing import UntouchableView, check_transform
 from transforms.time_scale import TimeScale, divided
 from transforms.transform import apply
-from transforms.view import View
 
 NS = 1_000_000_000
-
-
-class Untouchable:
-    """A view that nobody may look at."""
-
-    def __getattribute__(self, name: str) -> Any:
-        raise AssertionError(f"the view was asked for {name}")
 
 
 def schedule(at_ns: list[int]) -> Schedule:
@@ -51,7 +43,7 @@ def test_time_scale_keeps_every_promise_of_a_transform(factor: str) -> None:
     ],
 )
 def test_times_are_divided_from_the_origin(factor: Any, at_ns: list[int], expected: list[int]) -> None:
-    scaled = TimeScale(factor)(schedule(at_ns), cast("View", Untouchable()), np.random.default_rng(0))
+    scaled = TimeScale(factor)(schedule(at_ns), UntouchableView(), np.random.default_rng(0))
 
     assert scaled.at_ns.tolist() == expected
 
@@ -69,7 +61,9 @@ def test_every_time_is_within_half_a_nanosecond_of_the_exact_one(times: list[int
         return
     scaled = divided(np.array(times, dtype=np.int64), factor)
 
-    assert all(abs(Fraction(new) - old / factor) <= Fraction(1, 2) for old, new in zip(times, scaled.tolist(), strict=True))
+    assert all(
+        abs(Fraction(new) - old / factor) <= Fraction(1, 2) for old, new in zip(times, scaled.tolist(), strict=True)
+    )
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=20), st.integers(1, 10**6), st.integers(1, 10**6))
@@ -87,7 +81,7 @@ def test_both_ways_of_computing_agree(times: list[int], p: int, q: int) -> None:
 
 def test_scaling_up_and_down_again_never_accumulates() -> None:
     at_ns = np.sort(np.random.default_rng(3).integers(0, 10**15, 1000))
-    view = cast("View", Untouchable())
+    view = UntouchableView()
     there_and_back = apply(schedule(at_ns.tolist()), view, [TimeScale("0.3"), TimeScale("10/3")], 1)
 
     assert np.abs(there_and_back.at_ns - at_ns).max() <= 1

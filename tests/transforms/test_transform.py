@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
+import transforms
 from transforms.amplify import Amplify
 from transforms.noise import Noise
 from transforms.plan import schedule_of
@@ -31,7 +32,9 @@ def test_a_step_draws_the_same_whatever_the_others_draw() -> None:
     view = example_view()
     plan, _ = schedule_of(view.captures)
     digests = {
-        apply(plan, view, [Greedy(before), Amplify(3), Greedy(after)], 7).digest for before in (0, 9) for after in (0, 9)
+        apply(plan, view, [Greedy(before), Amplify(3), Greedy(after)], 7).digest
+        for before in (0, 9)
+        for after in (0, 9)
     }
 
     assert len(digests) == 1
@@ -80,3 +83,14 @@ def test_a_chain_of_everything_is_still_a_schedule() -> None:
 )
 def test_a_transform_is_described_as_it_would_be_written(transform: Transform, text: str) -> None:
     assert describe(transform) == text
+
+
+def test_the_package_offers_what_a_notebook_needs() -> None:
+    view = example_view()
+    plan, _ = transforms.schedule_of(view.captures)
+    made = transforms.apply(plan, view, [transforms.build("time_scale:factor=5")], seed=7)
+
+    assert isinstance(made, transforms.Schedule)
+    assert isinstance(view, transforms.View)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        transforms.nothing  # noqa: B018 - looking is the test

@@ -7,9 +7,8 @@ import pytest
 
 from captures.errors import UsageError
 from captures.exchange import Exchange, Flags
-from transforms.decoding import Columns
 from transforms.testing import MemoryCapture, example_captures, example_exchange
-from transforms.view import View
+from transforms.view import Cache, View
 
 
 class Counting:
@@ -65,13 +64,13 @@ def test_features_and_predictions_are_listed_by_name() -> None:
 
 def test_nothing_is_read_before_it_is_asked_for_and_nothing_twice() -> None:
     counting = Counting(example_captures(5)[0])
-    cache: dict[tuple[str, str], Columns] = {}
-    view = View([counting], cache=cache)  # type: ignore[list-item]  # a stand-in
+    cache: Cache = {}
+    view = View([counting], cache=cache)
     assert counting.reads == 0
 
     view.feature("amount")
     view.feature("rate")
-    View([counting], cache=cache).feature("count")  # type: ignore[list-item]  # a stand-in
+    View([counting], cache=cache).feature("count")
     assert counting.reads == 1
 
     view.prediction("score")
@@ -105,7 +104,7 @@ def test_damaged_exchanges_leave_the_others_their_ordinals() -> None:
         def numbered(self, *arguments: Any, **options: Any) -> Any:
             return ((at, exchange) for at, exchange in self.capture.numbered() if at != 1)
 
-    view = View([Damaged(example_captures(4)[0])])  # type: ignore[list-item]  # a stand-in
+    view = View([Damaged(example_captures(4)[0])])
 
     assert sorted(set(view.feature("amount").owner.tolist())) == [0, 2, 3]
 

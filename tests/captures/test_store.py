@@ -1,0 +1,154 @@
+"""Files: names, locks, several readers, a disk that is full."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import captures
+from captures.batches import batch_of
+from captures.confessions import Confessions
+from captures.errors import CaptureError, UsageError
+from captures.store import TapeFile, being_written, create_capture, open_capture
+from captures.testing import example_exchange, example_exchanges, example_header, write_example
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """A real short write and a real OSError, as from a full disk (Python ignores SIGXFSZ)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def create(folder: Path, *, fsync: bool = False) -> TapeFile:
+    return create_capture(folder / "a.tape", example_header(), fsync=fsync)
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_what_is_written_is_read(tmp_path: Path, fsync: bool) -> None:
+    exchanges = example_exchanges(3)
+    with create(tmp_path, fsync=fsync) as tape:
+        tape.append(batch_of(exchanges))
+        tape.seal(Confessions(seen=3))
+
+    with open_capture(tmp_path / "a.tape") as capture:
+        assert list(capture.exchanges()) == exchanges
+        assert (capture.sealed, capture.digest, capture.size) == (True, tape.digest, tape.size)
+        assert capture.path == str(tmp_path / "a.tape")
+    assert (tmp_path / "a.tape").stat().st_mode & 0o077 == 0
+
+
+def test_the_package_opens_captures(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.tape", [example_exchange()])
+
+    with captures.open(path) as capture:
+        assert isinstance(capture, captures.Capture)
+    with pytest.raises(AttributeError, match="nothing"):
+        captures.nothing  # type: ignore[attr-defined]  # noqa: B018 - that is the test
+
+
+def test_a_file_left_unsealed_is_readable(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.tape", example_exchanges(2), seal=False)
+
+    with open_capture(path) as capture:
+        assert (len(capture), capture.sealed, capture.confessions.seen) == (2, False, 2)
+
+
+def test_several_readers_read_while_a_recorder_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tape"
+    with create(tmp_path) as tape:
+        readers = []
+        for i in range(3):
+            tape.append(batch_of([example_exchange(connection=i)]))
+            tape.flush(Confessions(seen=i + 1))
+            readers.append(open_capture(path))
+        assert being_written(path)
+
+        assert [len(reader) for reader in readers] == [1, 2, 3]
+        for reader in readers:
+            assert [each.connection for each in reader.exchanges()] == list(range(len(reader)))
+            assert reader.damage == ()
+            reader.close()
+    assert not being_written(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.bin", "ends in .tape"),
+        ("taken.tape", "exists already"),
+        ("nowhere/a.tape", "No such file"),
+        ("tape", "ends in"),
+    ],
+)
+def test_paths_that_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "taken.tape").write_bytes(b"precious")
+
+    with pytest.raises(UsageError, match=message):
+        create_capture(tmp_path / name, example_header())
+    assert (tmp_path / "taken.tape").read_bytes() == b"precious"
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty.tape").touch()
+    for name, message in (
+        ("missing.tape", "no such file"),
+        (".", "name one file"),
+        ("pipe", "not a regular file"),
+        ("empty.tape", "empty"),
+    ):
+        with pytest.raises(CaptureError, match=message):
+            open_capture(tmp_path / name)
+
+
+def test_an_expired_capture_is_refused_with_its_date(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.tape", [example_exchange()], expires_ns=1_700_000_000 * 10**9)
+    with pytest.raises(CaptureError, match="expired on 2023-11-14 22:13 UTC"):
+        open_capture(path)
+
+    later = write_example(tmp_path / "b.tape", [example_exchange()], expires_ns=2**63 - 1)
+    open_capture(later).close()
+
+
+def test_a_full_disk_raises_as_it_comes_and_costs_what_did_not_fit(tmp_path: Path) -> None:
+    with create(tmp_path) as tape:
+        tape.append(batch_of(example_exchanges(2)))
+        tape.flush(Confessions(seen=2))
+        committed = tape.size
+        with files_limited_to(committed + 100):
+            tape.append(batch_of(example_exchanges(50)))
+            with pytest.raises(OSError, match=r"File too large"):
+                tape.flush(Confessions(seen=52))
+        assert (tape.committed, tape.path.stat().st_size) == (2, committed)
+
+        tape.append(batch_of([example_exchange(connection=99)]))
+        tape.seal(Confessions(seen=53, shed=50))
+
+    with open_capture(tape.path) as capture:
+        assert [each.connection for each in capture.exchanges()] == [1, 2, 99]
+        assert (capture.sealed, capture.damage, capture.confessions.shed) == (True, (), 50)
+
+
+def test_a_disk_too_full_for_a_header_leaves_no_file(tmp_path: Path) -> None:
+    with files_limited_to(50), pytest.raises(OSError, match="File too large"):
+        create(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_tape_takes_nothing_and_closes_again(tmp_path: Path) -> None:
+    tape = create(tmp_path)
+    tape.close()
+    tape.close()
+
+    tape.append(batch_of([example_exchange()]))
+    with pytest.raises(ValueError, match="closed"):
+        tape.flush(Confessions())
