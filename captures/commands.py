@@ -80,7 +80,7 @@ def audit(
 ) -> int:
     """Look for secrets inside a capture: values of your own list, and what looks like a credential or a person's.
 
-    Says where, never what. Exits 0 if nothing was found, 1 if something was.
+    Says where, never what. Exits 0 if everything was read and nothing found, 1 otherwise.
 
     [bold]Examples[/bold]
 
@@ -93,14 +93,15 @@ def audit(
         findings, scanned, sought = _findings(opened, values)
         unread = len(opened) - scanned
     if json:
-        print(jsonlib.dumps({"clean": not findings, "findings": findings, "scanned": scanned}))
+        clean = not findings and not unread
+        print(jsonlib.dumps({"clean": clean, "findings": findings, "scanned": scanned, "unread": unread}))
     else:
         _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned)
     if sought < len(values):
         _complain(f"--known {known}: {len(values) - sought} values were not sought, being too short to mean anything")
     if unread:
         _complain(f"{capture}: {unread} exchanges are damaged and were not scanned; see `shadowtape verify`")
-    return 1 if findings else 0
+    return 1 if findings or unread else 0
 
 
 def _findings(capture: Capture, known: Sequence[bytes]) -> tuple[list[dict[str, Any]], int, int]:
@@ -108,7 +109,8 @@ def _findings(capture: Capture, known: Sequence[bytes]) -> tuple[list[dict[str, 
     from captures.privacy.scan import SHORTEST_SECRET, Needles, scan_exchange  # noqa: PLC0415 - not needed to inspect
 
     sought = [value for value in known if len(value) >= SHORTEST_SECRET]
-    needles, found, scanned = Needles(sought), [], 0
+    needles, scanned = Needles(sought), 0
+    found: list[dict[str, Any]] = []
     if needles.are_in(pack_header(capture.header, bytes(SYNC_SIZE))):
         found.append({"exchange": None, "where": "capture header", "kind": "known secret"})
     for ordinal, exchange in _tracked(capture.numbered(), "auditing", capture.size, len(capture)):

@@ -101,7 +101,7 @@ def series(attempts: Attempts) -> dict[str, object]:
 
     def rate(at_ns: NDArray[np.int64], rows: NDArray[np.bool_]) -> list[float]:
         places = np.clip((at_ns[rows] - first_ns) // bin_ns, 0, bins - 1)
-        return [round(float(count) * NS_PER_S / bin_ns, 3) for count in np.bincount(places, minlength=bins)]
+        return [round(float(count) * NS_PER_S / bin_ns, 6) for count in np.bincount(places, minlength=bins)]
 
     places = np.clip((attempts.intended_ns - first_ns) // bin_ns, 0, bins - 1)
     response_ns, lateness_ns = attempts.done_ns - attempts.intended_ns, attempts.dispatched_ns - attempts.intended_ns

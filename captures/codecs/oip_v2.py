@@ -177,12 +177,14 @@ def _numbers(data: object, datatype: str) -> NDArray[np.generic]:
             raise CodecError("a tensor of BOOL holding something else")
         return array.astype(np.bool_)
     low, high = INTEGER_RANGE[datatype]
-    items = array.ravel().tolist()
-    if not all(isinstance(item, int) or item.is_integer() for item in items):
+    # A float array may be integers too large for int64 next to others: the list still has them exactly.
+    items = flat_list(data) if array.dtype.kind == "f" else array.ravel().tolist()
+    numbers = [int(item) for item in items if isinstance(item, int) or (isinstance(item, float) and item.is_integer())]
+    if len(numbers) < len(items):
         raise CodecError(f"a tensor of {datatype} holding something else")
-    if items and not low <= min(items) <= max(items) <= high:
+    if numbers and not low <= min(numbers) <= max(numbers) <= high:
         raise CodecError(f"a tensor of {datatype} holding a value out of range")
-    return np.array([int(item) for item in items], dtype=datatype.lower()).reshape(array.shape)
+    return np.array(numbers, dtype=datatype.lower()).reshape(array.shape)
 
 
 # -- leaves

@@ -6,8 +6,10 @@ eager task, so that on a free connection the request is on the wire before ``sub
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from captures.errors import RefusedError
@@ -46,6 +48,16 @@ def failure_of(error: BaseException) -> FailureKind:
     return next((kind for library, kind in FAILURES if isinstance(error, library)), FailureKind.INTERNAL)
 
 
+class _Handler(ResponseHandler):
+    """Tells the reader of a body that turned out to be no HTTP; aiohttp closes the connection and leaves the reader waiting."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        payload = self._payload
+        super().connection_lost(exc)
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(self.exception() or aiohttp.ServerDisconnectedError())
+
+
 class AiohttpTransport:
     """``timeout_ns``: from dispatch to the last byte. ``now_ns``: the run's clock."""
 
@@ -63,9 +75,11 @@ class AiohttpTransport:
         timings = aiohttp.TraceConfig()
         timings.on_connection_create_start.append(self._connecting)
         timings.on_connection_create_end.append(self._connected)
+        # Names are resolved once: a lookup in the middle of a run would be our delay, not the target's.
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=KEEP_ALIVE_S)
+        connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # noqa: SLF001 - see _Handler
         self._session = aiohttp.ClientSession(
-            # Resolved once: a lookup in the middle of a run would be our delay, not the target's.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=KEEP_ALIVE_S),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout_ns / 1e9, ceil_threshold=float("inf")),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

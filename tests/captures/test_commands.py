@@ -127,10 +127,10 @@ def test_audit_looks_into_the_header_too(tmp_path: Path, capsys: Output) -> None
 
 
 def test_audit_says_what_it_could_not_scan(tape: Path, capsys: Output) -> None:
-    assert shadowtape.run(["audit", str(damaged(tape)), "--json"]) == 0
+    assert shadowtape.run(["audit", str(damaged(tape)), "--json"]) == 1
 
     said = capsys.readouterr()
-    assert json.loads(said.out)["scanned"] == 0
+    assert json.loads(said.out) == {"clean": False, "findings": [], "scanned": 0, "unread": 5}
     assert "5 exchanges are damaged and were not scanned" in said.err
 
 

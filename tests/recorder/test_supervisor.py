@@ -254,7 +254,7 @@ def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes)
 
 @pytest.mark.slow
 def test_a_session_is_recorded_under_the_policy_and_key_it_was_given(tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text("labels: [yes]\n")
+    (tmp_path / "policy.yaml").write_text("labels: [approved]\n")
     (tmp_path / "keys").mkdir()
     called: list[str] = []
     session = start_session(

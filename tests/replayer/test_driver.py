@@ -50,7 +50,9 @@ class Bench:
         )
 
     def wires(self, rows: NDArray[np.int64], make: Callable[[int], Wire] = wire) -> LookAhead:
-        return LookAhead(lambda some: [make(int(row)) for row in some], rows, np.ones(len(rows), dtype=np.int64), Inline())
+        return LookAhead(
+            lambda some: [make(int(row)) for row in some], rows, np.ones(len(rows), dtype=np.int64), Inline()
+        )
 
     def open(self) -> "Bench":
         asyncio.run(drive_open(self.flight, self.wires(np.arange(len(self.at_ns))), self.at_ns))

@@ -40,7 +40,11 @@ def test_a_percentile_is_the_smallest_value_with_that_share_at_or_below_it(value
     spread = spread_ms(np.array(values, dtype=np.int64))
 
     for name, per_mille in PER_MILLE.items():
-        enough = [value for value in sorted(values) if sum(other <= value for other in values) >= Fraction(per_mille * len(values), 1000)]
+        enough = [
+            value
+            for value in sorted(values)
+            if sum(other <= value for other in values) >= Fraction(per_mille * len(values), 1000)
+        ]
         assert spread[name] == round(enough[0] / MS, 6)
     assert spread["max"] == round(max(values) / MS, 6)
     assert spread["n"] == len(values)
@@ -52,12 +56,16 @@ def test_ranks_are_computed_in_integers() -> None:
 
 
 def test_nothing_measured_gives_none_and_says_zero() -> None:
-    assert spread_ms(np.zeros(0, dtype=np.int64)) == dict.fromkeys(["p50", "p90", "p99", "p999", "max", "mean"]) | {"n": 0}
+    assert spread_ms(np.zeros(0, dtype=np.int64)) == dict.fromkeys(["p50", "p90", "p99", "p999", "max", "mean"]) | {
+        "n": 0
+    }
 
 
 def test_every_row_is_counted_exactly_once() -> None:
     attempts = attempts_of(10)
-    for row, kind in enumerate([FailureKind.RESET, FailureKind.TIMEOUT, FailureKind.SHED, FailureKind.SHED, FailureKind.UNSENT]):
+    for row, kind in enumerate(
+        [FailureKind.RESET, FailureKind.TIMEOUT, FailureKind.SHED, FailureKind.SHED, FailureKind.UNSENT]
+    ):
         fail(attempts, row, kind)
     attempts.status[9] = 503
 

@@ -121,7 +121,12 @@ def test_a_derived_capture_still_knows_its_source() -> None:
         check("http://model", THERE, derived, allow_hosts=["model"])
 
 
-LINES = ["POST /v2/models/a/infer", "GET /v2/health/ready", "POST /v2/repository/models/a/unload", "DELETE /v2/health/ready"]
+LINES = [
+    "POST /v2/models/a/infer",
+    "GET /v2/health/ready",
+    "POST /v2/repository/models/a/unload",
+    "DELETE /v2/health/ready",
+]
 FLAGS = np.array([Flags.INFERENCE | Flags.REPLAYABLE, Flags.REPLAYABLE, 0, 0], dtype=np.uint32)
 
 

@@ -8,6 +8,7 @@ from transforms import catalogue
 from transforms.amplify import Amplify
 from transforms.catalogue import build, build_all
 from transforms.noise import Noise
+from transforms.testing import check_transform
 from transforms.time_scale import TimeScale
 from transforms.transform import Transform, describe
 
@@ -126,3 +127,13 @@ def test_every_transform_is_explained(name: str) -> None:
     docs = Path(__file__).parents[2].joinpath("docs", "transforms.md").read_text(encoding="utf-8")
 
     assert f"### {name}" in docs
+
+
+def test_the_example_of_the_docs_is_a_transform(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2].joinpath("docs", "transforms.md").read_text(encoding="utf-8")
+    example = docs.split("```python\n")[1].split("```")[0]
+    (tmp_path / "delay.py").write_text(example, encoding="utf-8")
+    delay = build(f"{tmp_path / 'delay.py'}:Delay:by=2s")
+
+    check_transform(delay)
+    assert describe(delay) == "delay:by=2s"

@@ -70,7 +70,7 @@ def test_a_number_that_stays_keeps_its_spelling() -> None:
 
 
 @pytest.mark.parametrize("wanted", [{"a": np.ones(2)}, {"b": np.ones(3)}, {"a": np.ones(3), "a[0]": np.ones(3)}])
-def test_columns_that_do_not_fit_are_errors(wanted: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]  # float64
+def test_columns_that_do_not_fit_are_errors(wanted: dict[str, np.ndarray]) -> None:
     with pytest.raises(CodecError):
         with_columns(BODY, CELLS, wanted)
 

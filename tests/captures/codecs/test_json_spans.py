@@ -18,7 +18,7 @@ DOCUMENTS = st.recursive(
 NOT_JSON = [
     b"", b" ", b"{", b"[", b"]", b"[1", b"[1,", b"[1,]", b"[,1]", b"[1 2]", b"{}x", b"{,}", b'{"a"}', b'{"a":}', b'{"a":1,}',
     b"{'a':1}", b'{"a":1 "b":2}', b"01", b"1.", b".5", b"+1", b"1e", b"--1", b"tru", b"nul", b'"', b'"\\q"', b'"\\u12"',
-    b'"a\x01b"', b'"\xff"', b"[1]]", b'[1}', b'{"a":1]', b"\xef\xbb\xbf{}", b'{1:2}', b"[[1,2],[3,4]", b"NaN0",
+    b'"a\x01b"', b'"\xff"', b"[1]]", b"[1}", b'{"a":1]', b"\xef\xbb\xbf{}", b"{1:2}", b"[[1,2],[3,4]", b"NaN0",
 ]  # fmt: skip
 
 
@@ -39,7 +39,8 @@ def test_every_key_and_value_has_a_span_with_its_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [b"[]", b"[1]", b"[[1, 2],\n[3.5e-7, null]]", b"[[[[[-0]]]]]", b"[NaN,Infinity,-Infinity]", b"[true, false]"]
+    "array",
+    [b"[]", b"[1]", b"[[1, 2],\n[3.5e-7, null]]", b"[[[[[-0]]]]]", b"[NaN,Infinity,-Infinity]", b"[true, false]"],
 )
 def test_an_array_of_numbers_and_literals_is_one_span(array: bytes) -> None:
     assert kinds(b'{"data":' + array + b"}")[1:] == [(("data",), array, "numbers")]

@@ -24,7 +24,9 @@ def test_versions_are_told() -> None:
     assert (claim.model, claim.model_version, claim.inference) == ("a", "7", False)
 
 
-@pytest.mark.parametrize("path", ["/v9/models/a:runs", "/x/v9/models/a:run", "/v9/models/a/b:run", "/v9/models/:run", ""])
+@pytest.mark.parametrize(
+    "path", ["/v9/models/a:runs", "/x/v9/models/a:run", "/v9/models/a/b:run", "/v9/models/:run", ""]
+)
 def test_nothing_else_is_claimed(path: str) -> None:
     assert claim_path("nine", TABLE, "POST", path) is None
 

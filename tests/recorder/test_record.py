@@ -1,0 +1,377 @@
+"""``shadowtape record`` and ``mitmdump -s`` as an operator meets them: real processes, real signals, real files."""
+
+import base64
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from captures.exchange import RUN_HEADER, FailureKind
+from captures.store import open_capture
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+BODY = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1,2],"data":[1.5,%d]}]}'
+PATH = "/v2/models/house/infer"
+
+
+class Upstream(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    held = threading.Event()  # /held answers when it is set
+    reached = threading.Event()
+
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/held":
+            self.reached.set()
+            assert self.held.wait(30)
+        answer = (
+            b'{"model_name":"house","outputs":[{"name":"y","datatype":"FP64","shape":[1],"data":[0.5]}],"echo":"%s"}'
+        )
+        answer %= re.sub(rb"[^a-zA-Z0-9@.]", b"", sent)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("X-Trace", self.headers.get("Authorization", ""))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def upstream() -> Iterator[int]:
+    Upstream.held.clear()
+    Upstream.reached.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+class Recorder:
+    """A running recorder and what it says on stderr, line by line."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self.port = port
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+
+    def says(self, pattern: str) -> str:
+        with self._news:
+            found = self._news.wait_for(lambda: [line for line in self.lines if re.search(pattern, line)], timeout=60)
+        assert found, f"{pattern!r} was not said; said: {self.lines}"
+        return str(found[0])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        self._reader.join(60)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def spool(self) -> int:
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
+        )
+        (child,) = children
+        return int(child)
+
+
+@contextmanager
+def recording(upstream: int, out: Path, *options: str) -> Iterator[Recorder]:
+    port = free_port()
+    recorder = Recorder(
+        [
+            *(sys.executable, str(ROOT / "shadowtape.py"), "record", "--upstream", f"http://127.0.0.1:{upstream}"),
+            *("--listen", f"127.0.0.1:{port}", "--out", str(out), *options),
+        ],
+        port,
+    )
+    try:
+        said = recorder.says("^recording |^shadowtape:")
+        assert said.startswith(f"recording http://127.0.0.1:{port} -> http://127.0.0.1:{upstream} into "), said
+        yield recorder
+    finally:
+        recorder.stop(signal.SIGKILL)
+
+
+def send(port: int, n: int = 1, path: str = PATH, headers: dict[str, str] | None = None) -> list[int]:
+    """Over one connection; the statuses."""
+    statuses = []
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        for number in range(n):
+            connection.request("POST", path, BODY % number, {"Content-Type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+    return statuses
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def kept(path: Path) -> int:
+    with open_capture(path) as capture:
+        return len(capture)
+
+
+def test_the_capture_holds_exactly_what_was_sent_and_none_of_the_secrets(upstream: int, tmp_path: Path) -> None:
+    secrets = ["s3cr3t-token-9471", "jane.doe@example.com", "4929-1234-5678-9012", "vault-pass-xyzzy"]
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        clients = [threading.Thread(target=send, args=(recorder.port, 75)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        send(recorder.port, headers={RUN_HEADER: "run-1"})
+        planted = {"Authorization": f"Bearer {secrets[0]}", "Cookie": f"sid={secrets[3]}", "X-User": secrets[1]}
+        with closing(http.client.HTTPConnection("127.0.0.1", recorder.port, timeout=30)) as connection:
+            body = f'{{"inputs":[{{"name":"t","datatype":"BYTES","shape":[1],"data":["{secrets[1]} {secrets[2]}"]}}]}}'
+            connection.request("POST", f"{PATH}?q={secrets[2]}", body, planted)
+            connection.getresponse().read()
+            connection.request("POST", f"/users/{secrets[1]}", b"note=" + secrets[3].encode(), planted)
+            connection.getresponse().read()
+        assert recorder.stop() == 0
+        closing_line = recorder.says("^recorded ")
+    assert closing_line.startswith(
+        f"recorded 302 of 303 exchanges into {tmp_path / 'x.tape'} (shed 0, sampled out 0, own 1"
+    )
+    with open_capture(tmp_path / "x.tape") as capture:
+        assert (len(capture), capture.sealed, len(capture.damage)) == (302, True, 0)
+        assert capture.confessions.seen == 303
+        exchanges = list(capture.exchanges())
+        columns = capture.columns()
+    assert sorted({exchange.connection for exchange in exchanges}) == [1, 2, 3, 4, 6]
+    assert [int(n) for n in (columns.columns["status"] == 200).nonzero()[0]] == list(range(302))
+    shown = repr(exchanges).lower()
+    for secret in secrets:
+        assert secret not in shown
+        assert secret.encode().hex() not in shown
+        assert base64.b64encode(secret.encode()).decode().rstrip("=").lower() not in shown
+
+
+def test_a_killed_relay_leaves_a_sealed_capture_of_all_it_relayed(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        send(recorder.port, 50)
+        assert recorder.stop(signal.SIGKILL) == -signal.SIGKILL
+        with_seal = tmp_path / "x.tape"
+
+        def sealed() -> bool:
+            with open_capture(with_seal) as capture:
+                return capture.sealed
+
+        until(sealed)
+    # The queue of a killed relay dies with it; here it had nothing to wait for.
+    assert 49 <= kept(with_seal) <= 50
+
+
+def test_a_killed_group_leaves_a_readable_capture(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        send(recorder.port, 20)
+        until(lambda: kept(tmp_path / "x.tape") == 20)
+        send(recorder.port, 5)
+        spool = recorder.spool()
+        os.kill(spool, signal.SIGSTOP)
+        recorder.stop(signal.SIGKILL)
+        os.kill(spool, signal.SIGKILL)
+    with open_capture(tmp_path / "x.tape") as capture:
+        assert 20 <= len(capture) <= 25
+        assert (capture.sealed, len(capture.damage)) == (False, 0)
+
+
+def test_a_killed_spool_costs_the_recording_and_never_the_traffic(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        assert send(recorder.port, 5) == [200] * 5
+        os.kill(recorder.spool(), signal.SIGKILL)
+        recorder.says(r"^recording stopped: the spool process died \(signal 9\); traffic goes on")
+        assert send(recorder.port, 20) == [200] * 20
+        assert recorder.stop() == 0
+        assert "of 25 exchanges" in recorder.says("^recorded ")
+        assert len([line for line in recorder.lines if line.startswith("recording stopped")]) == 1
+
+
+def test_a_required_recording_that_fails_stops_the_relay(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape", "--require-recording") as recorder:
+        assert send(recorder.port) == [200]
+        os.kill(recorder.spool(), signal.SIGKILL)
+        recorder.says("--require-recording: relaying stops")
+        assert recorder.process.wait(60) == 1
+        with pytest.raises(ConnectionRefusedError):
+            send(recorder.port)
+
+
+def test_a_folder_removed_under_the_recording_is_told_and_the_traffic_goes_on(upstream: int, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with recording(upstream, folder / "x.tape") as recorder:
+        send(recorder.port, 2)
+        (folder / "x.tape").unlink()
+        folder.rmdir()
+        recorder.says("^recording stopped: .*the file is gone from its folder.*traffic goes on")
+        assert send(recorder.port, 5) == [200] * 5
+        assert recorder.stop(signal.SIGINT) == 0
+
+
+def test_what_is_in_flight_at_sigterm_is_finished_and_kept(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        got: list[int] = []
+        client = threading.Thread(target=lambda: got.extend(send(recorder.port, path="/held")))
+        client.start()
+        assert Upstream.reached.wait(30)
+        recorder.process.send_signal(signal.SIGTERM)
+        until(lambda: refused(recorder.port))
+        Upstream.held.set()
+        client.join()
+        assert got == [200]
+        assert recorder.process.wait(60) == 0
+    with open_capture(tmp_path / "x.tape") as capture:
+        (exchange,) = capture.exchanges()
+        assert capture.sealed
+        assert exchange.failure is None
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_second_interrupt_leaves_at_once_with_a_readable_capture(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape") as recorder:
+        send(recorder.port, 3)
+        client = threading.Thread(target=lambda: pytest.raises(OSError, send, recorder.port, path="/held"))
+        client.start()
+        assert Upstream.reached.wait(30)
+        recorder.process.send_signal(signal.SIGINT)
+        until(lambda: refused(recorder.port))
+        assert recorder.stop(signal.SIGINT) == 130
+        Upstream.held.set()
+        client.join()
+        until(lambda: kept(tmp_path / "x.tape") >= 3)
+
+
+def test_for_ends_the_recording_and_not_the_relay(upstream: int, tmp_path: Path) -> None:
+    with recording(upstream, tmp_path / "x.tape", "--for", "1s") as recorder:
+        recorder.says("^--for is over, relaying goes on: recorded ")
+        assert send(recorder.port, 3) == [200] * 3
+        assert recorder.stop() == 0
+        assert not [line for line in recorder.lines if line.startswith("recorded ")]
+    with open_capture(tmp_path / "x.tape") as capture:
+        assert capture.sealed
+        assert capture.confessions.seen == len(capture)
+
+
+def test_an_upstream_that_is_down_is_a_502_for_the_client_and_a_failure_on_the_tape(tmp_path: Path) -> None:
+    with recording(free_port(), tmp_path / "x.tape") as recorder:
+        assert send(recorder.port) == [502]
+        recorder.stop()
+    with open_capture(tmp_path / "x.tape") as capture:
+        (exchange,) = capture.exchanges()
+        assert exchange.response is None
+        assert exchange.failure is not None
+        assert exchange.failure.kind is FailureKind.CONNECT
+
+
+def test_an_existing_output_is_left_alone_and_said(upstream: int, tmp_path: Path) -> None:
+    (tmp_path / "x.tape").write_bytes(b"mine")
+    with recording(upstream, tmp_path / "x.tape", "--sample", "50%") as recorder:
+        recorder.says(r"x\.tape exists already: recording into .*x-2\.tape$")
+        send(recorder.port, 40)
+        recorder.stop()
+    assert (tmp_path / "x.tape").read_bytes() == b"mine"
+    with open_capture(tmp_path / "x-2.tape") as capture:
+        said = capture.confessions
+        assert capture.header.sampling_rate == said.sampling_rate == 0.5
+        assert 0 < len(capture) < 40
+        assert said.sampled_out == 40 - len(capture)
+
+
+MISTAKES = {
+    "a port in use": ["--listen", "{port}"],
+    "no such folder": ["--out", "missing/x.tape"],
+    "not a tape": ["--out", "x.tap"],
+    "not a URL": ["--upstream", "localhost"],
+    "no such policy": ["--policy", "missing.yaml"],
+    "a key beside the tape": ["--key", "k"],
+    "not a share": ["--sample", "25"],
+    "itself": ["--listen", "127.0.0.1:9", "--upstream", "http://127.0.0.1:9"],
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_2_and_leaves_nothing_behind(
+    mistake: str, upstream: int, tmp_path: Path
+) -> None:
+    options = {"--upstream": f"http://127.0.0.1:{upstream}", "--listen": "127.0.0.1:0", "--out": "x.tape"}
+    options |= dict(zip(MISTAKES[mistake][::2], MISTAKES[mistake][1::2], strict=True))
+    arguments = [text.format(port=f"127.0.0.1:{upstream}") for pair in options.items() for text in pair]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "shadowtape.py"), "record", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"shadowtape: --[a-z]+ .*\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stock_mitmdump_records_with_the_addon_as_a_script(upstream: int, tmp_path: Path) -> None:
+    port = free_port()
+    command = [
+        *(str(Path(sys.executable).with_name("mitmdump")), "-q", "-s", str(ROOT / "recorder" / "addon.py")),
+        *("--mode", f"reverse:http://127.0.0.1:{upstream}", "--listen-host", "127.0.0.1", "--listen-port", str(port)),
+        *("--set", f"shadowtape_out={tmp_path / 'x.tape'}", "--set", f"confdir={tmp_path}"),
+    ]
+    recorder = Recorder(command, port)
+    try:
+        until(lambda: not refused(port))
+        assert send(port, 30) == [200] * 30
+        assert recorder.stop() == 0
+    finally:
+        recorder.stop(signal.SIGKILL)
+    with open_capture(tmp_path / "x.tape") as capture:
+        assert (len(capture), capture.sealed) == (30, True)
+        assert len(capture.header.source_digests) == 2
