@@ -77,7 +77,8 @@ class Index:
 
 
 def pack_commit(commit: Commit) -> bytes:
-    return _pack(astuple(commit))
+    *counts, rate = astuple(commit)
+    return _pack((*counts, int(rate) if rate == int(rate) else rate))  # 1 instead of 9 bytes, every second
 
 
 def unpack_commit(payload: bytes) -> Commit:
@@ -132,7 +133,7 @@ def _commit(record: object) -> Commit:
     arrivals, counts = values[2:4], values[:2] + values[4:-1]
     if not (_counts(counts) and _integers(arrivals) and isinstance(values[-1], int | float)):
         raise FrameError("a commit record is not one")
-    return Commit(*values)
+    return replace(Commit(*values), sampling_rate=float(values[-1]))
 
 
 def _integers(values: Sequence[object]) -> bool:

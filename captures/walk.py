@@ -140,6 +140,7 @@ class _Walker:
         self._claimed = claimed  # where a trailer says the index is
         self._open: _Open | None = None
         self._number = -1  # of the last segment that started
+        self._seen: set[int] = set()
         self.segments: list[Segment] = []
         self.damage: list[Damage] = []
         self.at = self.good = 0
@@ -213,12 +214,12 @@ class _Walker:
             self.damage.append(Damage(segment.pending[0].offset, number, "a flush without its commit", None))
         if not segment.flushes:
             return
-        seen = [each.start.number for each in self.segments[-1:]]
-        if any(each.start.number == number for each in self.segments):
+        if number in self._seen:
             self.damage.append(Damage(segment.offset, number, "a segment again; read once", 0))
             return
-        if seen and number < seen[0]:
+        if self.segments and number < self.segments[-1].start.number:
             self.damage.append(Damage(segment.offset, number, "a segment out of order", 0))
+        self._seen.add(number)
         end = segment.flushes[-1].pieces[-1].end
         self.segments.append(Segment(segment.offset, end, segment.start, tuple(segment.flushes)))
 

@@ -188,6 +188,6 @@ def _numbers_pass(raw: Exchange, kept: Exchange) -> None:
         pairs = zip(before.tensors, after.tensors, strict=True)
         for one, other in pairs:
             # Integers long enough to be somebody's number are replaced, whatever tensor they stand in.
-            ordinary = one.role is Role.FEATURE and one.datatype.startswith("FP") and np.all(np.abs(one.data) < 1e9)  # type: ignore[arg-type]  # numbers, as the datatype says
+            ordinary = one.role is Role.FEATURE and one.datatype.startswith("FP") and np.all(np.abs(one.data) < 1e9)
             if ordinary:
                 assert repr(one.data) == repr(other.data), f"feature {one.name} changed"

@@ -109,8 +109,9 @@ def _features(codec: Codec | None, body: bytes) -> dict[str, float | None]:
 
 
 def _came_to(attempts: Attempts) -> NDArray[np.bool_]:
-    came_to: NDArray[np.bool_] = attempts.failure != FailureKind.UNSENT
-    return came_to
+    """All rows but those never sent, and those we broke off ourselves when the run was stopped."""
+    left = np.isin(attempts.failure, (FailureKind.UNSENT, FailureKind.CLIENT_DISCONNECT))
+    return np.logical_not(left)
 
 
 def _by_route(rows: NDArray[np.int64], codecs: NDArray[np.object_], routes: NDArray[np.object_]) -> Iterator[list[int]]:

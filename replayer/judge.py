@@ -134,6 +134,8 @@ def _judge_time(objective: Objective, times: NDArray[np.float64]) -> Judged:
 
 def _judge_share_or_number(objective: Objective, evidence: Evidence, chosen: NDArray[np.bool_]) -> Judged:
     attempts, pairs = evidence.attempts, evidence.pairs
+    # what we broke off ourselves when the run was stopped is no error of the target
+    chosen = chosen & (attempts.failure != FailureKind.CLIENT_DISCONNECT)
     match objective.metric:
         case "errors":
             bad = (attempts.failure != FailureKind.NONE) | (attempts.status >= 400)

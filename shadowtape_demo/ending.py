@@ -23,7 +23,7 @@ def table(facts: Facts) -> Table:
 
 def _models(facts: Facts) -> str:
     return " · ".join(
-        f"{name}: {model['features']} features, accuracy {model['accuracy']:.1%}, trained in {model['train_s']:.1f} s"
+        f"{name}: {model['features']} features, accuracy {model['accuracy']:.1%}, ready in {model['ready_s']:.1f} s"
         for name, model in facts["models"].items()
     )
 

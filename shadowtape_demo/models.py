@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingClassifier
 
 from shadowtape_demo.housing import FEATURES, Rows
 
@@ -39,6 +38,9 @@ class Model:
 
 def train(name: str, rows: Rows) -> Model:
     """Train the named model; about a second. Raises KeyError for a name that is not in `MODELS`."""
+    # Not at the top: importing it takes seconds, and a server that waits for it can have told its port by then.
+    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415
+
     features = MODELS[name]
     estimator = GradientBoostingClassifier(n_estimators=100, max_depth=3, random_state=1)
     estimator.fit(rows.features[:, _columns(features)], rows.labels)

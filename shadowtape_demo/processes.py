@@ -41,30 +41,35 @@ class ModelServer:
     name: str
     process: subprocess.Popen[str]
     url: str = ""
-    facts: dict[str, Any] | None = None
 
     @classmethod
     def start(cls, name: str) -> Self:
-        """Start training in a process of its own; `wait` until it listens."""
-        command = [sys.executable, "-m", "shadowtape_demo.server", "--model", name, "--port", "0"]
-        return cls(name, _popen(command, stdout=subprocess.PIPE))
+        """Start a server in a process of its own; it has a ``url`` at once, and answers when it has trained."""
+        server = cls(
+            name, _popen([sys.executable, "-m", "shadowtape_demo.server", "--model", name], stdout=subprocess.PIPE)
+        )
+        server.url = f"http://127.0.0.1:{server._told()['port']}"
+        return server
 
     def wait(self) -> dict[str, Any]:
-        """What the server said about itself. Raises StepFailedError when it ended instead."""
+        """Until it has trained: what it says about its model. Raises StepFailedError when it ended instead."""
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise StepFailedError(f"the {self.name} model server ended with code {self.process.wait()}")
-        self.facts = json.loads(line)
-        self.url = f"http://127.0.0.1:{self.facts['port']}"
-        return self.facts
+        facts: dict[str, Any] = json.loads(line)
+        return facts
 
 
 @contextmanager
 def model_servers(names: Sequence[str]) -> Iterator[list[ModelServer]]:
-    """Start all at once; they train side by side."""
-    servers = [ModelServer.start(name) for name in names]
+    """Start all; they train side by side."""
+    servers: list[ModelServer] = []
     try:
+        servers.extend(ModelServer.start(name) for name in names)
         yield servers
     finally:
         for server in servers:

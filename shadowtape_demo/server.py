@@ -1,15 +1,16 @@
 """A model server: one trained model behind the Open Inference Protocol V2 on loopback.
 
-``python -m shadowtape_demo.server --model baseline --port 0`` trains, listens, then prints one JSON line with its port
-and how good the model is, and serves until SIGTERM.
+``python -m shadowtape_demo.server --model baseline --port 0`` takes its port and prints it as one JSON line, trains, prints a second
+one with how good the model is, and serves until SIGTERM. Who connects before the second line waits for an answer.
 """
 
 import argparse
 import asyncio
 import signal
+import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import orjson
 from aiohttp import web
@@ -51,17 +52,15 @@ def application(model: Model) -> web.Application:
     return app
 
 
-async def serve(model: Model, port: int, announcement: dict[str, Any]) -> None:
+async def serve(model: Model, listener: socket.socket, ready: Callable[[], None]) -> None:
     runner = web.AppRunner(application(model), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-        announcement["port"] = runner.addresses[0][1]
-        sys.stdout.write(orjson.dumps(announcement).decode() + "\n")
-        sys.stdout.flush()
+        await web.SockSite(runner, listener).start()
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        ready()
         await stopped.wait()
     finally:
         await runner.cleanup()
@@ -72,17 +71,24 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", choices=sorted(MODELS), required=True)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     options = parser.parse_args(argv)
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=1024)
+    announce({"port": listener.getsockname()[1]})
     started = time.perf_counter()
     reference, analysis = load("reference"), load("analysis")
     model = train(options.model, reference)
-    announcement = {
+    facts = {
         "model": options.model,
         "features": len(model.features),
         "trained_on": len(reference),
-        "train_s": round(time.perf_counter() - started, 3),
+        "ready_s": round(time.perf_counter() - started, 3),
         "accuracy": round(model.accuracy(analysis), 4),
     }
-    asyncio.run(serve(model, options.port, announcement))
+    asyncio.run(serve(model, listener, lambda: announce(facts)))
+
+
+def announce(facts: Mapping[str, object]) -> None:
+    sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+    sys.stdout.flush()
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -6,8 +6,7 @@ good or bad, is neither: it is what the tool is for.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from shadowtape_demo.processes import Done, ModelServer, StepFailedError
 MEAN_RPS = 60.0  # at 5x about 300 req/s: half of what one such server answers on one core
 SPEED = 5
 DRIFT = "noise:feature=MedInc,sd=1.0"
-REPLAY_OBJECTIVES = ("latency.p99 < 250ms", "errors < 1%")
+# A median: a run vouches for a tail only where its generator was punctual for all but a tenth of that tail, and two cores that
+# serve, generate and are somebody's laptop cannot promise one row in a thousand.
+REPLAY_OBJECTIVES = ("latency.p50 < 100ms", "errors < 1%")
 SHADOW_OBJECTIVES = ("agreement >= 99%",)
 INVALID = 3
 REFUSALS = (2, 6)
@@ -58,23 +59,17 @@ class Story:
 
 def tell(story: Story) -> None:
     """All steps. Raises StepFailedError where a step could not be finished, so that the next ones make no sense."""
-    with started_servers(story) as (baseline, candidate):
-        record(story, baseline.url)
+    story.say("training two scikit-learn models, each in its model server; starting the recorder in front of the first")
+    with processes.model_servers(["baseline", "candidate"]) as servers:
+        baseline, candidate = servers
+        record(story, servers)
         check(story)
         replay(story, baseline.url)
         shadow_recorded(story, candidate.url)
         drift(story, baseline.url, candidate.url)
 
 
-@contextmanager
-def started_servers(story: Story) -> Iterator[list[ModelServer]]:
-    story.say("training two scikit-learn models and starting a model server for each")
-    with processes.model_servers(["baseline", "candidate"]) as servers:
-        story.facts["models"] = {server.name: server.wait() for server in servers}
-        yield servers
-
-
-def record(story: Story, upstream: str) -> None:
+def record(story: Story, servers: Sequence[ModelServer]) -> None:
     """Real requests, through ``shadowtape record``, to the baseline."""
     rng = np.random.default_rng(story.seed)
     everybody = people(rng)
@@ -83,9 +78,10 @@ def record(story: Story, upstream: str) -> None:
     secrets = all_secrets(everybody)
     (story.out / "planted.txt").write_text("\n".join(secrets) + "\n", encoding="utf-8")
 
-    recorder, url, arguments = processes.start_recorder(upstream, story.capture, story.out / "record.log")
+    recorder, url, arguments = processes.start_recorder(servers[0].url, story.capture, story.out / "record.log")
     story.show(processes.command_line(arguments))
     try:
+        story.facts["models"] = {server.name: server.wait() for server in servers}
         story.say(
             f"one day in {story.seconds:.0f} s: {len(requests):,} requests through the recorder, "
             f"{len(secrets)} invented secrets in them"

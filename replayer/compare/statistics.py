@@ -17,6 +17,9 @@ CONFIDENCE = 0.99
 samples with none over the limit, 662 with one.
 """
 
+ROUNDING = 1e-12
+"""One sample in one over the limit of p99 lies exactly on the bound, which is no proof: rounding must not make it one."""
+
 INTERVAL_CONFIDENCE = 0.95
 """Of the two-sided intervals printed beside an estimate."""
 
@@ -39,7 +42,7 @@ def share_is_at_most(k: int, n: int, share: float, confidence: float = CONFIDENC
         return True
     if k >= n or share <= 0:
         return False
-    return float(betainc(k + 1, n - k, share)) >= confidence
+    return float(betainc(k + 1, n - k, share)) >= confidence - ROUNDING
 
 
 def share_is_above(k: int, n: int, share: float, confidence: float = CONFIDENCE) -> bool:
@@ -48,7 +51,7 @@ def share_is_above(k: int, n: int, share: float, confidence: float = CONFIDENCE)
         return False
     if share <= 0:
         return True
-    return float(betainc(k, n - k + 1, share)) < 1 - confidence
+    return float(betainc(k, n - k + 1, share)) < 1 - confidence - ROUNDING
 
 
 def samples_needed(share: float, k: int = 0, confidence: float = CONFIDENCE) -> int | None:

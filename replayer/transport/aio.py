@@ -77,7 +77,8 @@ class AiohttpTransport:
         timings.on_connection_create_end.append(self._connected)
         # Names are resolved once: a lookup in the middle of a run would be our delay, not the target's.
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=KEEP_ALIVE_S)
-        connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # noqa: SLF001 - see _Handler
+        made = partial(_Handler, loop=asyncio.get_running_loop())
+        connector._factory = made  # type: ignore[assignment]  # noqa: SLF001 - see _Handler
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout_ns / 1e9, ceil_threshold=float("inf")),

@@ -67,12 +67,13 @@ def exchanges(draw: st.DrawFn) -> Exchange:
     )
 
 
+@settings(max_examples=30)
 @given(st.lists(exchanges(), max_size=4))
 def test_a_batch_gives_back_its_exchanges(given_exchanges: list[Exchange]) -> None:
     assert exchanges_of(batch_of(given_exchanges)) == given_exchanges
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(st.lists(exchanges(), max_size=3), max_size=3), st.booleans())
 def test_a_file_gives_back_its_exchanges(flushes: list[list[Exchange]], sealed: bool) -> None:
     capture = capture_of(capture_bytes(flushes, seal=sealed))

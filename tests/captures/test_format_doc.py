@@ -111,6 +111,19 @@ def test_the_worked_example_is_a_real_file() -> None:
     assert block.group(1).rstrip() == expected, f"paste into docs/format.md:\n{expected}"
 
 
+def test_the_words_below_the_worked_example_are_about_this_file() -> None:
+    capture = capture_of(TINY)
+    (flush,) = capture.segments[0].flushes
+    columns, commit = flush.pieces[0], flush.pieces[-1]
+    assert capture.index is not None
+
+    assert f"The piece at `{columns.offset:04x}`, in full" in DOC
+    assert f"{columns.stored} bytes stored" in DOC
+    assert f"= {columns.raw} bytes raw: the {len(COLUMNS)} columns" in DOC
+    assert f"The commit's payload at `{commit.payload_offset:04x}`" in DOC
+    assert f"the index piece starts at `{capture.segments[0].end:04x}`" in DOC
+
+
 @pytest.mark.parametrize("rule", ["Readers MUST skip pieces of a kind they do not know", "Written bytes never change"])
 def test_the_rules_others_rely_on_stay(rule: str) -> None:
     assert rule in DOC

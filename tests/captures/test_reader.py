@@ -89,7 +89,8 @@ BULK = {Kind.HEADS, Kind.CHUNKS, Kind.BODIES}
 
 def test_names_are_merged_over_segments() -> None:
     models = ["a", "b", "a", "c", "b", "a"]
-    capture = capture_of(capture_bytes([[example_exchange(model=model)] for model in models], segment_bytes=1))
+    flushes = [[example_exchange(model=model)] for model in models]
+    capture = capture_of(capture_bytes(flushes, segment_bytes=1))
     batch = capture.columns()
 
     assert len(capture.segments) == 6
@@ -113,7 +114,7 @@ def test_a_call_decodes_each_segment_once_and_few_are_kept() -> None:
 def test_damaged_bodies_are_left_out_reported_and_refused_by_ordinal() -> None:
     piece = next(p for p in capture_of(DATA).segments[1].flushes[0].pieces if p.kind == Kind.BODIES)
     capture = capture_of(flip(DATA, piece.payload_offset), "broken.tape")
-    assert capture.damage == ()
+    assert not capture.damage
 
     assert list(capture.exchanges()) == EXCHANGES[:2] + EXCHANGES[4:]
     assert [(each.offset, each.segment, each.exchanges_lost) for each in capture.damage] == [(piece.offset, 1, 2)]

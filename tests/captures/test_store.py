@@ -51,7 +51,7 @@ def test_the_package_opens_captures(tmp_path: Path) -> None:
     with captures.open(path) as capture:
         assert isinstance(capture, captures.Capture)
     with pytest.raises(AttributeError, match="nothing"):
-        captures.nothing  # type: ignore[attr-defined]  # noqa: B018 - that is the test
+        captures.nothing  # noqa: B018 - that is the test
 
 
 def test_a_file_left_unsealed_is_readable(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from captures.writer import EXCHANGE_LIMIT, CaptureWriter
 
 
 class Disk:
-    """Takes ``room`` bytes, then raises ENOSPC in the middle of a write. ``mends``: torn writes are taken back, as the store does."""
+    """Takes ``room`` bytes, then raises ENOSPC inside a write. ``mends``: torn writes are taken back, as the store does."""
 
     def __init__(self, room: int, *, mends: bool) -> None:
         self.data, self.room, self.mends = b"", room, mends

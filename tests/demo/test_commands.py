@@ -10,7 +10,7 @@ from shadowtape_demo.ending import table
 from shadowtape_demo.story import Story
 
 FACTS: dict[str, object] = {
-    "models": {"baseline": {"features": 8, "accuracy": 0.8039, "train_s": 1.5}},
+    "models": {"baseline": {"features": 8, "accuracy": 0.8039, "ready_s": 1.5}},
     "traffic": {
         "requests": 1512,
         "seconds": 25.0,

@@ -3,14 +3,14 @@ import json
 
 import numpy as np
 
-from shadowtape_demo.planted import all_secrets, people
+from shadowtape_demo.planted import PEOPLE, all_secrets, people
 
 
 def test_people_are_different_and_the_same_with_the_same_seed() -> None:
     one, other = (people(np.random.default_rng(3)) for _ in range(2))
 
     assert one == other
-    assert len({person.email for person in one}) == len({person.account for person in one}) == 40
+    assert len({person.email for person in one}) == len({person.account for person in one}) == PEOPLE
 
 
 def test_the_token_is_a_jwt_about_the_person() -> None:

@@ -177,22 +177,22 @@ def test_answers_are_handed_over_when_the_row_has_finished_everywhere() -> None:
 
 
 def test_of_several_targets_none_is_always_asked_first() -> None:
-    bench = Bench(range(0, 400 * MS, MS), at_once, at_once)
-    firsts: list[str] = []
-    for role, fake in bench.fakes.items():
-        submit = fake.submit
+    asked: list[str] = []
 
-        def noted(row: int, sent: Wire, on_event: object, role: str = role, submit: object = submit) -> None:
-            if firsts.count("") == row:
-                firsts.extend([role, ""])
-            submit(row, sent, on_event)  # type: ignore[operator]  # the fake's own
+    def left(row: int, wire: Wire) -> Answer:
+        asked.append("left")
+        return Answer()
 
-        fake.submit = noted  # type: ignore[method-assign]  # to look over its shoulder
-    bench.open()
+    def right(row: int, wire: Wire) -> Answer:
+        asked.append("right")
+        return Answer()
 
-    first = [role for role in firsts if role]
-    assert len(first) == 400
-    assert 150 < first.count("side0") < 250
+    Bench(range(0, 400 * MS, MS), left, right).open()
+
+    pairs = list(zip(asked[::2], asked[1::2], strict=True))
+    assert len(pairs) == 400
+    assert all(set(pair) == {"left", "right"} for pair in pairs)
+    assert 150 < sum(pair[0] == "left" for pair in pairs) < 250
 
 
 def test_closed_loop_keeps_the_order_and_never_more_in_flight_than_asked() -> None:
