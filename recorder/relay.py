@@ -10,6 +10,7 @@ stock tools run some forty addons, each asked about every event.
 import asyncio
 import contextlib
 import logging
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -47,11 +48,12 @@ class Relay:
         self._master = Master(Options())
         self._servers = proxyserver.Proxyserver()
         self._master.addons.add(self._servers, self._recorder, next_layer.NextLayer())
-        extra = {}
         if self._upstream.scheme == "https":
-            # Its certificate authority is for clients that speak TLS to us; nothing of it is to stay behind.
-            extra = {"confdir": self._folder.enter_context(tempfile.TemporaryDirectory(prefix="shadowtape-"))}
-            self._master.options.update(**extra)
+            self._master.options.update(
+                # Home of a certificate authority for clients that speak TLS to us; nothing of it is to stay behind.
+                confdir=self._folder.enter_context(tempfile.TemporaryDirectory(prefix="shadowtape-")),
+                ssl_verify_upstream_trusted_ca=os.environ.get("SSL_CERT_FILE"),  # as curl and Python have it
+            )
             self._master.addons.add(tlsconfig.TlsConfig())
         ready = _Ready(asyncio.Event())
         self._master.addons.add(ready)
@@ -69,7 +71,8 @@ class Relay:
         errors = [server.last_exception for server in self._servers.servers if server.last_exception]
         if errors or self._task.done():
             await self.close()
-            why = errors[0].strerror if errors and isinstance(errors[0], OSError) else "the relay did not start"
+            first = errors[0] if errors else None
+            why = os.strerror(first.errno or 0) if isinstance(first, OSError) else "the relay did not start"
             raise UsageError(f"--listen {self._listen}: {why}; name another port, or 0 for a free one")
 
     async def drain(self, timeout_s: float) -> None:

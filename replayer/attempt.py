@@ -35,9 +35,10 @@ class Attempts:
     """The attempts of one target as struct of arrays, one entry per row of the schedule, filled in place while the run goes.
 
     ``failure`` is a FailureKind: NONE with a ``done_ns`` is Completed; SHED and UNSENT were never dispatched
-    (``dispatched_ns`` -1). Before its outcome is known a row is UNSENT. ``first_byte_ns`` and ``done_ns`` are -1 until seen; a failed
-    row's ``done_ns`` is when the failure was seen, a shed row's when it was shed. ``connect_ns`` is the part of service time
-    spent connecting. ``first_byte_ns`` is the head's, ``first_chunk_ns`` the first body bytes' (what a stream's reader waits for).
+    (``dispatched_ns`` -1). Before its outcome is known a row is UNSENT. ``first_byte_ns`` and ``done_ns`` are -1 until seen;
+    a failed row's ``done_ns`` is when the failure was seen, a shed row's when it was shed. ``connect_ns`` is the part of
+    service time spent connecting. ``first_byte_ns`` is the head's, ``first_chunk_ns`` the first body bytes' (what a stream's
+    reader waits for).
     """
 
     target: str

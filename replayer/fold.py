@@ -71,7 +71,7 @@ def numbers(attempts: Attempts) -> dict[str, object]:
 def span_ns(attempts: Attempts) -> int:
     """From the first intended time to the last thing that happened."""
     ends = np.maximum(attempts.done_ns, attempts.dispatched_ns)
-    return max(0, int(ends.max(initial=-1)) - int(attempts.intended_ns[0])) if len(attempts) and ends.max() >= 0 else 0
+    return max(0, int(ends.max(initial=-1)) - int(attempts.intended_ns.min())) if len(attempts) and ends.max() >= 0 else 0
 
 
 def series(attempts: Attempts) -> dict[str, object]:
@@ -81,7 +81,7 @@ def series(attempts: Attempts) -> dict[str, object]:
     ``failed``, ``shed``, ``status_4xx``, ``status_5xx``, and ``errors``, which is the last four together. Percentiles of response
     time and lateness in ms, by intended time, None where a bin is empty.
     """
-    first_ns, span = int(attempts.intended_ns[0]) if len(attempts) else 0, span_ns(attempts)
+    first_ns, span = int(attempts.intended_ns.min()) if len(attempts) else 0, span_ns(attempts)
     bin_ns = max(1, -(-(span + 1) // (MOST_BINS * NS_PER_S))) * NS_PER_S
     bins = span // bin_ns + 1
     completed, shed = attempts.failure == FailureKind.NONE, attempts.failure == FailureKind.SHED

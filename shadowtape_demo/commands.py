@@ -27,7 +27,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the capture, the runs and their reports.")] = Path(
         "demo-out"
     ),
-    seconds: Annotated[float, typer.Option("--seconds", min=2, max=600, help="How long to record.")] = 25.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=2, max=600, help="How long to record.")] = 24.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Arrivals, invented people, drift.")] = 7,
     open_report: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,

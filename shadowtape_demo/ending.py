@@ -62,23 +62,32 @@ def _replay(facts: Facts) -> str:
     result = facts["replay"]
     response, lateness = result.get("response_ms") or {}, result.get("lateness_ms") or {}
     return (
-        f"{result.get('verdict')}: {result['rows']['completed']:,} of {result['rows']['scheduled']:,} answered in "
+        f"{result.get('verdict')}, {result['rows']['completed']:,} of {result['rows']['scheduled']:,} answered in "
         f"{result['duration_s']:.1f} s, offered {result['offered_rps']:.0f}/s, response p50 {_ms(response, 'p50')} "
         f"p99 {_ms(response, 'p99')}, lateness p99 {_ms(lateness, 'p99')}"
     )
 
 
-def _shadow(key: str) -> Callable[[Facts], str]:
-    def line(facts: Facts) -> str:
-        compared = facts[key]["shadow"]
-        agreement = compared["agreement"]
-        why = facts[key].get("why") or [""]
-        return (
-            f"{facts[key].get('verdict')}: agreement {agreement['value']:.1%} ({agreement['low']:.1%} to {agreement['high']:.1%}) "
-            f"over {compared['pairs']:,} pairs, {compared['flips']:,} labels flipped. {why[0]}"
-        )
+def _shadow(facts: Facts) -> str:
+    return _compared(facts["shadow"])
 
-    return line
+
+def _drift(facts: Facts) -> str:
+    before = f"; {_agreement(facts['shadow'])} before the drift" if "shadow" in facts else ""
+    return _compared(facts["drift"]) + before
+
+
+def _compared(result: Facts) -> str:
+    """A verdict of FAIL says that the new model is not ready: what the step is there to find out."""
+    why = "; ".join(result.get("why") or [])
+    return (
+        f"{result.get('verdict')}, agreement {_agreement(result)}, {result['shadow']['flips']:,} labels flipped ({why})"
+    )
+
+
+def _agreement(result: Facts) -> str:
+    agreement = result["shadow"]["agreement"]
+    return f"{agreement['value']:.1%} ({agreement['low']:.1%} to {agreement['high']:.1%} of {agreement['n']:,})"
 
 
 def _refused(facts: Facts) -> str:
@@ -113,10 +122,10 @@ LINES: tuple[tuple[str, str, Callable[[Facts], str]], ...] = (
     ("capture", "verify", _capture),
     ("secrets", "audit", _audit),
     ("replay at 5x", "replay", _replay),
-    ("new model, recorded answers", "shadow", _shadow("shadow")),
-    ("drift receipt", "receipt", _moved),
-    ("both models, drifted", "drift", _shadow("drift")),
-    ("drift against recorded answers", "refused", _refused),
+    ("new model", "shadow", _shadow),
+    ("drift", "receipt", _moved),
+    ("drifted, live", "drift", _drift),
+    ("refused", "refused", _refused),
     ("report", "report", _report),
     ("took", "seconds", _took),
 )

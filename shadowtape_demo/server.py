@@ -1,7 +1,7 @@
 """A model server: one trained model behind the Open Inference Protocol V2 on loopback.
 
-``python -m shadowtape_demo.server --model baseline --port 0`` takes its port and prints it as one JSON line, trains, prints a second
-one with how good the model is, and serves until SIGTERM. Who connects before the second line waits for an answer.
+``python -m shadowtape_demo.server --model baseline --port 0`` takes its port, prints it as one JSON line, trains, prints
+a second one with how good the model is, and serves until SIGTERM. Who connects before the second line waits for an answer.
 """
 
 import argparse

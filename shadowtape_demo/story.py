@@ -19,7 +19,7 @@ from shadowtape_demo.housing import load
 from shadowtape_demo.planted import all_secrets, people
 from shadowtape_demo.processes import Done, ModelServer, StepFailedError
 
-MEAN_RPS = 60.0  # at 5x about 300 req/s: half of what one such server answers on one core
+MEAN_RPS = 45.0  # at 5x about 225 req/s, 500 in a burst: what such a server answers on a core it has to share
 SPEED = 5
 DRIFT = "noise:feature=MedInc,sd=1.0"
 # A median: a run vouches for a tail only where its generator was punctual for all but a tenth of that tail, and two cores that
@@ -59,7 +59,7 @@ class Story:
 
 def tell(story: Story) -> None:
     """All steps. Raises StepFailedError where a step could not be finished, so that the next ones make no sense."""
-    story.say("training two scikit-learn models, each in its model server; starting the recorder in front of the first")
+    story.say("starting two model servers, which train their models, and the recorder in front of the first")
     with processes.model_servers(["baseline", "candidate"]) as servers:
         baseline, candidate = servers
         record(story, servers)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import shadowtape
 
@@ -68,5 +69,17 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("name", shadowtape.COMMANDS)
-def test_the_reference_knows_every_command(name: str) -> None:
-    assert f"## shadowtape {name}" in (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+def test_the_reference_knows_every_command_and_option(name: str) -> None:
+    page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    section = page.partition(f"## shadowtape {name}\n")[2].partition("\n## ")[0]
+    command = get_command(shadowtape.app_for([name])).commands[name]  # type: ignore[attr-defined]  # a group has commands
+
+    assert section, f"docs/reference.md has no section 'shadowtape {name}'"
+    for parameter in command.params:
+        for option in parameter.opts:
+            written = f"`{option}" if option.startswith("-") else f"`{option.upper()}"
+            assert written in section or f"/{option}" in section, (
+                f"docs/reference.md, shadowtape {name}: {option} is missing"
+            )
+    for option in re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE):
+        assert any(option in parameter.opts for parameter in command.params), f"{option} is no option of {name}"

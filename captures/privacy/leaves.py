@@ -8,6 +8,7 @@ else.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from captures.codecs.body import Role
 from captures.codecs.cells import Edit, replaced
@@ -27,9 +28,10 @@ _CONTROL_WORD = re.compile(r"[A-Za-z0-9_.+/-]{1,32}")
 _VALUES = frozenset((Role.FEATURE, Role.PREDICTION, Role.TEXT, Role.IDENTITY))
 _OPAQUE = OpaqueCodec()
 
-_MOST_PLANS = 128
-_MOST_PIECES = 2048
+_MOST_PIECES = 8192  # of one plan: 400 rows of ten named features; larger bodies go leaf by leaf
+_MOST_PIECES_KEPT = 200_000  # of all plans: some ten MB
 _MOST_WORDS = 20_000
+_CACHED = 4096
 _QUOTE, _ARRAY = b'"['
 _ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
 _ANY_STRING, _ANY_NUMBER = b'"', b"0"
@@ -67,35 +69,45 @@ class Bodies:
         self._derived = derived
         self._explicit = tuple(glob for glob in policy.features_kept if glob != "*")
         self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._pieces = 0  # in all plans
+        self._number_action = lru_cache(_CACHED)(self._new_number_action)
         self._words: set[bytes] = set()  # string literals some plan keeps: they are part of a shape
 
     def keep(self, codec: Codec, body: bytes, side: Side) -> Kept:
         """Never raises. A body its codec cannot read is kept as unknown JSON, or dropped, and ``unparsed``."""
+        unparsed = codec.name != _OPAQUE.name
+        if unparsed:
+            try:
+                return self._by_shape(codec, body, side)
+            except CodecError:
+                pass
         try:
-            return self._by_shape(codec, body, side)
-        except CodecError:
-            unparsed = codec.name != _OPAQUE.name
-        try:
-            if body[:1] not in (b"{", b"[") and body.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
-                return Kept(b"", visible=True, dropped=True, unparsed=unparsed)
-            kept = self._by_leaf(_OPAQUE, body, side)[0]
+            kept = self._unknown(body, side)
         except CodecError:
             return Kept(b"", visible=True, dropped=True, unparsed=unparsed)
         return Kept(kept.body, altered=kept.altered, visible=kept.visible, unparsed=unparsed)
 
+    def _unknown(self, body: bytes, side: Side) -> Kept:
+        """JSON no codec gives meaning to. A lone number or string is not worth the doubt what it is."""
+        if not body.lstrip(b" \t\r\n").startswith((b"{", b"[")):
+            raise CodecError("neither an object nor an array")
+        return self._by_leaf(_OPAQUE, body, side)[0]
+
     def _by_shape(self, codec: Codec, body: bytes, side: Side) -> Kept:
         require_utf8(body)
         pieces = SPLIT.split(body)
-        if len(pieces) > _MOST_PIECES or codec.name == _OPAQUE.name:
+        if len(pieces) > _MOST_PIECES:
             return self._by_leaf(codec, body, side)[0]
         shape = (codec.name, side, *self._shape(pieces))
         plan = self._plans.get(shape)
         if plan is None:
             kept, actions = self._by_leaf(codec, body, side)
             if actions is not None and (plan := _plan(pieces, actions)) is not None:
-                if len(self._plans) >= _MOST_PLANS:
+                if self._pieces > _MOST_PIECES_KEPT:
                     self._plans.clear()
+                    self._pieces = 0
                 self._plans[codec.name, side, *self._shape(pieces)] = plan
+                self._pieces += len(pieces)
             return kept
         return self._by_plan(plan, pieces, body)
 
@@ -162,7 +174,8 @@ class Bodies:
             keep = leaf.role is Role.CONTROL or (leaf.role is Role.NAME and is_plain(text_of(old)))
             return None if keep else _Action(NAME, None, visible)
         if leaf.kind != "string":
-            return _Action("", self._rule(leaf), visible)
+            listed = leaf.kind == "numbers" or (bool(leaf.path) and isinstance(leaf.path[-1], int))
+            return self._number_action(leaf.role, leaf.name, listed)
         domain = self._domain(leaf, text_of(old))
         return _Action(domain, None, visible) if domain else None
 
@@ -178,23 +191,24 @@ class Bodies:
             return ""
         return IDENTITY if leaf.role is Role.IDENTITY or names_identity(leaf.name) else TEXT
 
-    def _rule(self, leaf: Leaf) -> Rule:
-        known = leaf.role in (Role.FEATURE, Role.PREDICTION)
-        if leaf.role is Role.CONTROL:
+    def _new_number_action(self, role: Role, name: str, listed: bool) -> _Action:
+        return _Action("", self._rule(role, name, listed), visible=role is not Role.IDENTITY)
+
+    def _rule(self, role: Role, name: str, listed: bool) -> Rule:
+        if role is Role.CONTROL:
             return Rule.CONTROL
-        if leaf.role is Role.IDENTITY:
+        if role is Role.IDENTITY:
             return Rule.ALL
-        if leaf.role is Role.FEATURE and any_glob(self._policy.features_replaced, leaf.name):
+        if role is Role.FEATURE and any_glob(self._policy.features_replaced, name):
             return Rule.ALL
-        if leaf.name and any_glob(self._explicit, leaf.name):
+        if name and any_glob(self._explicit, name):
             return Rule.INSIDE
-        if leaf.role is Role.FEATURE and not any_glob(self._policy.features_kept, leaf.name):
+        if role is Role.FEATURE and not any_glob(self._policy.features_kept, name):
             return Rule.ALL
-        if names_identity(leaf.name):
+        if names_identity(name):
             return Rule.ALL
-        if known:
+        if role in (Role.FEATURE, Role.PREDICTION):
             return Rule.INSIDE
-        listed = leaf.kind == "numbers" or (bool(leaf.path) and isinstance(leaf.path[-1], int))
         return Rule.ALL if listed else Rule.OUTSIDE
 
     def _replaced(self, old: bytes, action: _Action, body_size: int) -> bytes:

@@ -5,6 +5,7 @@ replaced.
 """
 
 import re
+from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9]+", re.ASCII)
@@ -14,7 +15,7 @@ _DATA = re.compile(
     r"|[0-9a-fA-F]{16}"  # a digest, a trace id
     r"|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}"  # an IPv4 address
     r"|^(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|hf)[-_]"  # prefixes of well-known API keys
-    r"|^eyJ"  # a JSON Web Token
+    r"|^eyJ|^stk1_"  # a JSON Web Token, a token of ours
     r"|(?:AKIA|ASIA)[0-9A-Z]{12}",  # an AWS access key id
     re.ASCII,
 )
@@ -22,7 +23,8 @@ _MOST_DIGITS = 6  # of one name, in all: phone numbers and dates have more
 _LONGEST_MIXED_WORD = 15  # letters with digits among them
 _LONGEST_WORD = 40
 _SHORT_WORD = 10
-_SHORTEST_PIECE = 2.5  # letters per capitalised piece: CamelCase has more, base64 has fewer
+_CACHED = 4096  # names: every body of a route repeats them
+_SHORTEST_PIECE = 3  # letters per capitalised piece: CamelCase has more, base64 has fewer
 
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _IDENTITY = """
@@ -45,6 +47,7 @@ _ID_SUFFIX = re.compile(
 )
 
 
+@lru_cache(_CACHED)
 def is_plain(text: str) -> bool:
     """Whether ``text`` reads like the name of a feature, tensor, model, header or parameter."""
     if not _NAME.fullmatch(text) or _DATA.search(text) or sum(map(str.isdigit, text)) > _MOST_DIGITS:
@@ -59,6 +62,7 @@ def _is_plain_word(word: str) -> bool:
     return len(word) <= _LONGEST_WORD and (len(word) < _SHORT_WORD or len(word) >= _SHORTEST_PIECE * len(pieces))
 
 
+@lru_cache(_CACHED)
 def names_identity(name: str) -> bool:
     """Whether numbers under ``name`` are somebody's (``user_id``, ``cardNumber``) or content (``input_ids``, ``image``)."""
     words = [word.lower() for word in _CAMEL.findall(name.partition("[")[0]) if word.isalpha()]

@@ -21,6 +21,7 @@ SHORTEST_SECRET = 4
 """Bytes. Anything shorter is found by accident everywhere; such secrets are counted in ``too_short``."""
 
 _SHORTEST_BASE64 = 6  # characters that belong to the secret alone
+_MOST_LAYERS = 3  # JSON in a JSON string in a JSON string
 _MOST_INFLATED = 64 << 20
 _ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL)
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
@@ -189,17 +190,19 @@ def _base64_forms(secret: bytes) -> Iterator[bytes]:
 
 
 def _views(data: bytes) -> Iterator[bytes]:
-    """``data`` as it is and with its escapes undone, one layer and both."""
-    yield data
-    unquoted = unquote_to_bytes(data.replace(b"+", b" ")) if b"%" in data or b"+" in data else data
-    if unquoted != data:
-        yield unquoted
-    layer = unquoted
-    for _ in range(3):  # JSON in a JSON string in a JSON string
-        if b"\\" not in layer:
-            return
-        layer = _unescaped(layer)
-        yield layer
+    """``data`` as it is and with its escapes undone: percent (with and without a plus for a space), then backslashes."""
+    views = {data: None}
+    if b"%" in data or b"+" in data:
+        views[unquote_to_bytes(data)] = None
+        views[unquote_to_bytes(data.replace(b"+", b" "))] = None
+    for view in views:
+        yield view
+        layer = view
+        for _ in range(_MOST_LAYERS):
+            if b"\\" not in layer:
+                break
+            layer = _unescaped(layer)
+            yield layer
 
 
 _SHORT_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}

@@ -79,14 +79,15 @@ def by_decile(dimension: str, values: NDArray[np.float64]) -> Iterator[Group]:
         return
     # edges are observed values, so that a part reads as "from … to …" of real data
     edges = np.unique(np.quantile(known, np.arange(1, DECILES) / DECILES, method="lower"))
+    edges = edges[edges < known.max()]
     tenth = np.searchsorted(edges, values, side="left")
     parts = len(edges) + 1
     for part in range(parts):
         chosen = (tenth == part) & np.isfinite(values)
         if chosen.any():
             inside = values[chosen]
-            span = f"{inside.min():.4g} … {inside.max():.4g}"
-            yield dimension, f"{_ordinal(part, parts)} ({span})", chosen
+            low, high = f"{inside.min():.4g}", f"{inside.max():.4g}"
+            yield dimension, f"= {low}" if low == high else f"{_ordinal(part, parts)} ({low} … {high})", chosen
 
 
 def pair_means(

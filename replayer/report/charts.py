@@ -35,7 +35,6 @@ class Chart:
     lines: Sequence[Line]
     may_log: bool = False
     limits: bool = False  # draw the limits of objectives on response time
-    always: bool = True  # draw it even where every value is 0
     note: str = ""
 
 

@@ -100,7 +100,7 @@ def _head(summary: Mapping[str, object], run: Mapping[str, object]) -> str:
     what = {"shadow": "{1} against {0}", "replay": "Replay"}.get(str(run.get("command")), "Run").format(*_sides(run))
     rows = f"{count(mapping(summary.get('rows')).get('scheduled'))} rows in {seconds(summary.get('duration_s'))}"
     line = " · ".join(escape(part) for part in (inputs, rows, run.get("started", ""), run.get("run_id", "")) if part)
-    what = what[:1].upper() + what[1:]
+    what = "C" + what[1:] if what.startswith("candidate ") else what
     return f'<header><div class="brand">{escape(_title(run))}</div><h1>{escape(what)}</h1><p class="soft">{line}</p></header>'
 
 

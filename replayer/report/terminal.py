@@ -6,7 +6,6 @@ Reads ``summary.json`` as data. Everything is plain text where it is piped; noth
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -57,7 +56,7 @@ def _verdict(summary: Mapping[str, object], console: Console) -> None:
     told = {f"{one.get('expr')}: {one.get('verdict')}, {one.get('why')}" for one in mappings(summary.get("objectives"))}
     for sentence in texts(summary.get("why")):
         if sentence not in told:  # the list below says it
-            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+            _indented(console, sentence, 2)
 
 
 def _objectives(summary: Mapping[str, object], console: Console) -> None:
@@ -71,7 +70,7 @@ def _objectives(summary: Mapping[str, object], console: Console) -> None:
         line.append(f"  observed {one.get('shown', one.get('observed'))}", style="default")
         console.print(line)
         if verdict != "PASS":
-            console.print(Padding(Text(f"{verdict}: {one.get('why', '')}"), (0, 0, 0, 4), expand=False))
+            _indented(console, f"{verdict}: {one.get('why', '')}", 4)
 
 
 def _rows(summary: Mapping[str, object], console: Console) -> None:
@@ -163,8 +162,15 @@ def _table(heads: Sequence[str], left: int) -> Table:
 
 
 def _line(console: Console, name: str, text: str, style: str = "") -> None:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=max(12, len(name)), no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text(name, style="dim"), Text(text, style=style))
-    console.print(grid)
+    """A name and what it says, wrapped beside it and without padding: what is piped has no trailing blanks."""
+    left = max(12, len(name)) + 2
+    for at, piece in enumerate(Text(text).wrap(console, max(20, console.width - left))):
+        piece.rstrip()
+        piece.stylize(style)
+        console.print(Text.assemble((("" if at else name).ljust(left), "dim"), piece))
+
+
+def _indented(console: Console, text: str, left: int) -> None:
+    for piece in Text(text).wrap(console, max(20, console.width - left)):
+        piece.rstrip()
+        console.print(Text.assemble(" " * left, piece))

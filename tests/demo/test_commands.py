@@ -81,7 +81,7 @@ def test_the_table_shows_what_was_measured() -> None:
         "1,512 requests",
         "sound: 1,512 exchanges",
         "0 findings of 520",
-        "FAIL: agreement 97.3%",
+        "FAIL, agreement 97.3%",
         "63 s",
     ):
         assert part in text

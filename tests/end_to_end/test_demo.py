@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shadowtape_demo.processes import run
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
@@ -48,3 +50,17 @@ def test_no_secret_is_left_anywhere_in_what_the_demo_wrote(told: tuple[subproces
 
     assert len(written) > 5
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "tape", ["drifted.tape", "replay/attempts.tape", "shadow/attempts.tape", "shadow-drifted/attempts.tape"]
+)
+def test_what_was_derived_from_the_capture_is_as_clean(
+    told: tuple[subprocess.CompletedProcess[str], Path], tape: str
+) -> None:
+    _, out = told
+
+    audited = run(["audit", str(out / tape), "--known", str(out / "planted.txt")])
+
+    assert audited.code == 0, audited.complaint
+    assert audited.result["clean"] is True

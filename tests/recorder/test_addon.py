@@ -1,13 +1,19 @@
 """The hooks and the embedded relay, against real loopback sockets. Nothing here starts a spool: exchanges go into a list."""
 
 import asyncio
+import datetime as dt
+import ssl
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from captures.errors import UsageError
 from captures.exchange import RUN_HEADER, Exchange, FailureKind, Flags, header
@@ -83,7 +89,7 @@ def answering(*answers: bytes) -> Serve:
 
 
 @asynccontextmanager
-async def rigged(serve: Serve | None) -> AsyncIterator[Rig]:
+async def rigged(serve: Serve | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Rig]:
     """A relay in front of an upstream; None: nobody listens there."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,14 +101,15 @@ async def rigged(serve: Serve | None) -> AsyncIterator[Rig]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     if serve is None:
         server.close()
     out: list[Exchange] = []
     recording = Recording(lambda exchange: out.append(exchange) or True, Counts())  # type: ignore[func-returns-value]  # append, then True
     recorder = Recorder(recording, time.monotonic_ns())
-    relay = Relay(recorder, Upstream("http", Address("127.0.0.1", port)), Address("127.0.0.1", 0))
+    upstream = Upstream("https", Address("localhost", port)) if tls else Upstream("http", Address("127.0.0.1", port))
+    relay = Relay(recorder, upstream, Address("127.0.0.1", 0))
     await relay.start()
     try:
         yield Rig(relay, recorder, recording, out)
@@ -112,9 +119,9 @@ async def rigged(serve: Serve | None) -> AsyncIterator[Rig]:
         await server.wait_closed()
 
 
-def run(serve: Serve | None, scenario: Scenario) -> None:
+def run(serve: Serve | None, scenario: Scenario, tls: ssl.SSLContext | None = None) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), rigged(serve) as rig:
+        async with asyncio.timeout(20), rigged(serve, tls) as rig:
             await scenario(rig)
 
     asyncio.run(main())
@@ -522,3 +529,46 @@ def test_a_port_in_use_is_one_clear_line() -> None:
             await taken.start()
 
     run(answering(OK), scenario)
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """A server's own for localhost, self-signed: ``folder/ca.pem`` is what its clients must trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_https_upstream_is_spoken_to_in_http1_where_its_certificate_is_trusted(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    async def scenario(rig: Rig) -> None:
+        answer = await rig.ask(GET)
+        (exchange,) = await rig.exchanges()
+        if trusted:
+            assert answer == OK
+            assert exchange.failure is None
+        else:
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert exchange.failure is not None
+            assert exchange.failure.kind is FailureKind.CONNECT
+
+    run(answering(OK), scenario, certificate(tmp_path))

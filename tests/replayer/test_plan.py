@@ -55,7 +55,7 @@ def test_the_busiest_second_may_begin_anywhere() -> None:
 def test_damage_is_found_before_a_row_is_sent_and_counted() -> None:
     whole = capture_bytes([example_exchanges(5), example_exchanges(5)], segment_bytes=1)
     lost_some = 0
-    for offset in range(400, len(whole), 41):
+    for offset in range(400, len(whole), 211):
         broken = bytearray(whole)
         broken[offset] ^= 0xFF
         capture = capture_of(bytes(broken))

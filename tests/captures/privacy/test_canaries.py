@@ -37,7 +37,7 @@ SECRETS = {
 type Plant = Callable[[str], Exchange]
 
 
-def exchange(  # noqa: PLR0913 - every place has a parameter
+def exchange(
     target: str = "/v2/models/house/infer",
     *,
     method: str = "POST",
@@ -125,7 +125,7 @@ PLACES: dict[str, Plant] = {
     "parameter key": lambda s: exchange(body=v2(parameters={s: 1})),
     "content_type parameter": lambda s: exchange(body=v2(parameters={"content_type": s})),
     "requested output": lambda s: exchange(body=v2(outputs=[{"name": s}])),
-    "unknown key": lambda s: exchange(body=v2(**{s: 1})),
+    "unknown key": lambda s: exchange(body=v2().replace(b"{", json.dumps({s: 1}).encode()[:-1] + b",", 1)),
     "JSON value": lambda s: exchange(V1, body=v1({"city": s})),
     "JSON value, escaped": lambda s: exchange(
         V1, body=v1({"c": "@"}).replace(b"@", "".join(f"\\u{ord(c):04x}" for c in s).encode())
@@ -183,21 +183,29 @@ def test_no_secret_survives(place: str) -> None:
             assert found.clean, f"{kind} in {place}: {found}"
 
 
-@pytest.mark.parametrize("place", sorted(set(PLACES) - {"bytes as numbers", "content-length", "json length"}))
+@pytest.mark.parametrize("place", sorted(set(PLACES) - {"bytes as numbers"}))
 def test_the_scan_would_have_seen_it(place: str) -> None:
     """Guards the test above: what it looks for is found in the raw exchange."""
     secret = SECRETS["e-mail"]
     assert not audit_exchanges([PLACES[place](secret)], [secret.encode()]).clean
 
 
+def test_text_spelled_in_numbers_is_replaced() -> None:
+    """The scan does not read numbers as text, so this place has a test of its own."""
+    (kept,) = Pseudonymiser(Policy(), KEY).apply([PLACES["bytes as numbers"]("ada@example.org")])
+    numbers = json.loads(kept.request.body)["instances"][0]["bytes"]
+    assert len(numbers) == len("ada@example.org")
+    assert sum(new == old for new, old in zip(numbers, b"ada@example.org", strict=True)) < 4
+
+
+@pytest.mark.slow
 def test_the_same_body_shape_hides_the_next_secret_too() -> None:
     """The second body of a shape goes the fast way."""
     pseudonymiser = Pseudonymiser(Policy(), KEY)
     for place, plant in PLACES.items():
-        raw = [plant(secret) for secret in ("harmless", *SECRETS.values()) for _ in range(2)]
-        kept = pseudonymiser.apply(raw)
-        found = audit_exchanges(kept, [secret.encode() for secret in SECRETS.values()])
-        assert found.clean, f"{place}: {found}"
+        raw = [plant(secret) for secret in ("harmless", *SECRETS.values())]
+        for secret, kept in zip(SECRETS.values(), pseudonymiser.apply(raw)[1:], strict=True):
+            assert audit_exchanges([kept], [secret.encode()]).clean, f"{secret} in {place}"
 
 
 @pytest.mark.parametrize(

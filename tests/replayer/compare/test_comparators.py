@@ -32,7 +32,10 @@ def one(datatype: str, *values: object, shape: tuple[int, ...] | None = None, na
     return Tensors((tensor(name, datatype, values, shape),))
 
 
-def pair(left: Body, right: Body, comparator: Predictions = Predictions()) -> Judgement:
+DEFAULT = Predictions()
+
+
+def pair(left: Body, right: Body, comparator: Predictions = DEFAULT) -> Judgement:
     (judgement,) = comparator([left], [right])
     return judgement
 

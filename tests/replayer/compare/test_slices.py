@@ -62,7 +62,7 @@ def test_deciles_are_a_partition_of_what_is_known(values: list[float]) -> None:
 
 def test_a_feature_of_few_values_has_few_parts() -> None:
     parts = [part for _, part, _ in by_decile("flag", np.array([0.0] * 50 + [1.0] * 50))]
-    assert parts == ["part 1 of 2 (0 … 0)", "part 2 of 2 (1 … 1)"]
+    assert parts == ["= 0", "= 1"]
 
 
 def test_a_pairs_feature_is_the_mean_over_its_batch() -> None:
