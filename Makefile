@@ -18,7 +18,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml .python-version | $(UV)
 	$(UV) venv --quiet --clear $(VENV)
-	$(UV) pip sync --quiet --require-hashes --python $(PY) requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PY) requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(PY) --editable .
 	@touch $@
 

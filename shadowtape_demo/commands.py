@@ -47,7 +47,7 @@ def demo(
 
     shadowtape demo --seconds 10 --out /tmp/demo --open
 
-    shadowtape demo --json | jq .shadow.agreement
+    shadowtape demo --json | jq .shadow.shadow.agreement
     """
     if importlib.util.find_spec("sklearn") is None:
         raise UsageError("the demo trains two models and needs scikit-learn: pip install 'shadowtape[demo]'")

@@ -13,7 +13,7 @@ import numpy as np
 
 GIVEN = ("Anna", "Bilal", "Chiara", "Dmitri", "Esra", "Farid", "Grete", "Hiroko", "Ines", "Jürgen")
 FAMILY = ("Abernathy", "Brandvold", "Castellanos", "Dombrowski", "Eilertsen", "Fitzwilliam", "Grünewald")
-PEOPLE = 4
+PEOPLE = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""The docs' commands are run: every ```sh block of a page, in order, in one shell, in an empty folder.
+"""The docs' commands are run: every ```sh and ```python block of a page, in order, in one shell, in an empty folder.
 
-Ports written in a page (127.0.0.1:9000, --port 9001) are replaced by free ones; nothing else is
+Ports written in a page (127.0.0.1:9000, --port 9001, 90xx and 91xx) are replaced by free ones; nothing else is
 changed. A ```console block shows output
 and is not run. Names the docs must know (commands, transforms, columns) are checked by the tests of their owners.
 """
@@ -19,7 +19,7 @@ import shadowtape
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))]
-PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=--port )\d{4,5}")
+PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=--port )\d{4,5}|\b9[01]\d\d\b")
 PRELUDE = """
 set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
@@ -28,8 +28,10 @@ make() { if [ "$1" = demo ] || [ "$1" = test ]; then :; else command make "$@"; 
 
 
 def script_of(page: str) -> str:
+    """The page's sh and python blocks, in order, as one shell script."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return "\n".join(body if language == "sh" else f"python - <<'PYTHON'\n{body}PYTHON" for language, body in blocks)
 
 
 def with_free_ports(script: str) -> str:

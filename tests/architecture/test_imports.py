@@ -50,8 +50,12 @@ SHELLS = [
     "recorder/sink.py",
     "recorder/spool.py",
     "recorder/supervisor.py",
+    "transforms/schedule_files.py",
     "replayer/clock.py",
     "replayer/driver.py",
+    "replayer/testing.py",  # the fakes: a clock to turn by hand, a server that misbehaves
+    "replayer/look_ahead.py",
+    "replayer/sending.py",
     "replayer/runs.py",
     "replayer/transport/*",
     "replayer/live/*",
