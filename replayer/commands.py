@@ -28,7 +28,9 @@ REFUSED_HEADERS = frozenset(
 
 def replay(
     capture: Annotated[list[Path], typer.Argument(help="Captures, laid over each other.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Where to send: http(s)://HOST[:PORT], a path prefix allowed.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(help="Where to send: http(s)://HOST[:PORT], a path prefix allowed.", show_default=False)
+    ],
     speed: Annotated[str, typer.Option(help="5 is five times as fast, 0.5 half as fast.")] = "1",
     copies: Annotated[str, typer.Option(help="3 sends every request three times in all.")] = "1",
     transform: Annotated[

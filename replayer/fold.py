@@ -71,7 +71,9 @@ def numbers(attempts: Attempts) -> dict[str, object]:
 def span_ns(attempts: Attempts) -> int:
     """From the first intended time to the last thing that happened."""
     ends = np.maximum(attempts.done_ns, attempts.dispatched_ns)
-    return max(0, int(ends.max(initial=-1)) - int(attempts.intended_ns.min())) if len(attempts) and ends.max() >= 0 else 0
+    return (
+        max(0, int(ends.max(initial=-1)) - int(attempts.intended_ns.min())) if len(attempts) and ends.max() >= 0 else 0
+    )
 
 
 def series(attempts: Attempts) -> dict[str, object]:

@@ -160,12 +160,7 @@ def misbehaving(scripts: Mapping[str, Sequence[Step]] | None = None) -> Iterator
 async def _serve(
     server: Misbehaving, scripts: Mapping[str, Sequence[Step]], ready: threading.Event, stop: asyncio.Event
 ) -> None:
-    handlers: set[asyncio.Task[None]] = set()
-
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
         server.connections += 1
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
@@ -178,16 +173,21 @@ async def _serve(
                 if not await _play(scripts.get(head.split(b" ")[1].decode("latin-1"), (OK,)), writer):
                     break
         writer.close()
-        handlers.discard(task)
 
     listener = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)
     server.port = listener.sockets[0].getsockname()[1]
     ready.set()
     await stop.wait()
     listener.close()
-    for task in list(handlers):
-        task.cancel()
-    await asyncio.gather(*handlers, return_exceptions=True)
+    # A connection may be accepted and not yet made: it gets the few turns of the loop that it takes.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    listener.abort_clients()
+    await listener.wait_closed()
 
 
 async def _play(script: Sequence[Step], writer: asyncio.StreamWriter) -> bool:

@@ -1,10 +1,12 @@
 """The client: sends the rows in their recorded order, at the given times, with secrets in them. Open loop: no row waits.
 
-`request_for` is pure; `send` owns the sockets.
+`request_for` is pure; `send` owns the sockets. By hand: ``python -m shadowtape_demo.traffic http://127.0.0.1:9000``.
 """
 
+import argparse
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from shadowtape_demo.housing import FEATURES
-from shadowtape_demo.planted import Person
+from shadowtape_demo.arrivals import arrivals
+from shadowtape_demo.housing import FEATURES, load
+from shadowtape_demo.planted import Person, people
 
 CONNECTIONS = 16
 REMARKS = 0.05  # the share of requests with a free-text tensor beside the numbers; the models ignore it
@@ -108,3 +111,41 @@ async def send(url: str, requests: Sequence[Outgoing], at_ns: NDArray[np.int64])
                 tasks.create_task(one(outgoing))
         sent.seconds = (time.monotonic_ns() - start) / 1e9
     return sent
+
+
+async def patient(url: str, seconds: float) -> None:
+    """Wait until somebody answers at ``url``. Raises TimeoutError."""
+    async with asyncio.timeout(seconds), aiohttp.ClientSession(url) as session:
+        while True:
+            try:
+                async with session.get("/v2/health/ready") as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m shadowtape_demo.traffic", description=__doc__)
+    parser.add_argument("url", help="where a housing model, or a recorder in front of it, listens")
+    parser.add_argument("--requests", type=int, default=300, help="about how many")
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args()
+    rng = np.random.default_rng(asked.seed)
+    everybody = people(rng)
+    at_ns = arrivals(asked.seconds, asked.requests / asked.seconds, rng)
+    requests = requests_for(load("analysis").features, len(at_ns), everybody, rng)
+    try:
+        asyncio.run(patient(asked.url, 60))
+    except TimeoutError:
+        print(f"nobody answers at {asked.url}", file=sys.stderr)
+        return 1
+    sent = asyncio.run(send(asked.url, requests, at_ns))
+    print(f"sent {sent.requests} requests in {sent.seconds:.1f} s: {dict(sent.statuses)} {dict(sent.failures) or ''}")
+    return 0 if not sent.failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

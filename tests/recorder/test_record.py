@@ -3,6 +3,7 @@
 import base64
 import http.client
 import os
+import random
 import re
 import signal
 import socket
@@ -65,8 +66,11 @@ def upstream() -> Iterator[int]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Below the ports that the system hands out, so that nobody is given it before we open it."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port")
 
 
 class Recorder:
@@ -374,8 +378,8 @@ def test_stock_mitmdump_records_with_the_addon_as_a_script(upstream: int, tmp_pa
     recorder = Recorder(command, port)
     try:
         until(lambda: not refused(port))
-        assert send(port, 30) == [200] * 30
-        assert recorder.stop() == 0
+        assert send(port, 30) == [200] * 30, recorder.lines
+        assert recorder.stop() == 0, recorder.lines
     finally:
         recorder.stop(signal.SIGKILL)
     with open_capture(tmp_path / "x.tape") as capture:
