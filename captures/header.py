@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 
 from captures.frame import SYNC_SIZE, FrameError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 
 from captures.columns import COLUMNS
 from captures.confessions import Confessions

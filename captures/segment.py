@@ -7,7 +7,7 @@ in a file. Decoding raises FrameError and nothing else, whatever the bytes.
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 

@@ -21,7 +21,8 @@ from replayer.shadow import shadow as run_shadow
 def shadow(
     capture: Annotated[list[Path], typer.Argument(help="Captures, laid over each other.", show_default=False)],
     candidate: Annotated[
-        str, typer.Option(help="Who is judged: [NAME=]http(s)://HOST[:PORT], a path prefix allowed.", show_default=False)
+        str,
+        typer.Option(help="Who is judged: [NAME=]http(s)://HOST[:PORT], a path prefix allowed.", show_default=False),
     ],
     baseline: Annotated[str | None, typer.Option(help="Compare with the live answers of this URL.")] = None,
     recorded: Annotated[bool, typer.Option("--recorded", help="Compare with the answers in the capture.")] = False,

@@ -1,6 +1,7 @@
 """Small real captures that ship with the package, for examples and tests.
 
-``housing.tape``: the first requests of the demo (California housing rows, Open Inference Protocol V2), recorded by ``shadowtape record``.
+``housing.tape``: 232 requests of the demo's client (California housing rows, Open Inference Protocol V2) and a health
+check, recorded by ``shadowtape record``.
 """
 
 from importlib.resources import files

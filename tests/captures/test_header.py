@@ -1,6 +1,6 @@
 """The header record."""
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 import pytest
 
 from captures.frame import FrameError

@@ -2,7 +2,7 @@
 
 from dataclasses import astuple
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 import pytest
 
 from captures.confessions import Confessions
