@@ -41,9 +41,11 @@ class Header:
             raise ValueError(f"kind is one of {', '.join(KINDS)}")
 
 
-def source_digest(file_id: bytes, host: str, port: int) -> str:
-    """Recognises a server without naming it: the same host and port give another digest in every file."""
-    return hashlib.blake2b(file_id + f"{host}:{port}".encode(), digest_size=16).hexdigest()
+def source_digest(recording_id: bytes, host: str, port: int) -> str:
+    """Recognises a server without naming it: the same host and port give another digest in every recording, and the same one in
+    what is derived from it.
+    """
+    return hashlib.blake2b(recording_id + f"{host}:{port}".encode(), digest_size=16).hexdigest()
 
 
 def pack_header(header: Header, sync: bytes) -> bytes:

@@ -120,10 +120,20 @@ class Recorder:
         self.live.pop(flow.id, None)
         self.recording.response_end(flow.id, self.now_ns())
 
-    @guarded
     def error(self, flow: http.HTTPFlow) -> None:
         self.live.pop(flow.id, None)
-        self.recording.failed(flow.id, self.now_ns(), _failure_kind(flow))
+        kind = _failure_kind(flow)
+        if kind is FailureKind.RESET and flow.response is None and flow.killable:
+            # A closed connection, as the upstream gave it: clients repeat what a server dropped with an idle connection, a 502
+            # they would report.
+            flow.kill()
+        self._failed(flow, kind)
+
+    def _failed(self, flow: http.HTTPFlow, kind: FailureKind) -> None:
+        try:
+            self.recording.failed(flow.id, self.now_ns(), kind)
+        except Exception:  # noqa: BLE001 - as in guarded
+            self.recording.hook_failed(flow.id)
 
     @guarded
     def client_disconnected(self, client: Client) -> None:

@@ -96,11 +96,11 @@ def _open(settings: Mapping[str, object]) -> tuple[TapeFile, Path, Intake]:
     assert isinstance(rate, float)
     assert isinstance(wall_ns, int)
     policy = Policy.from_data(policy_data)
-    file_id = os.urandom(16)
+    recording_id = os.urandom(16)
     sources: tuple[tuple[str, int], ...] = settings["sources"]  # type: ignore[assignment]  # our own frame
     header = Header(
-        file_id=file_id,
-        recording_id=os.urandom(16),
+        file_id=os.urandom(16),
+        recording_id=recording_id,
         kind="recording",
         wall_ns=wall_ns,
         producer=str(settings["producer"]),
@@ -108,7 +108,7 @@ def _open(settings: Mapping[str, object]) -> tuple[TapeFile, Path, Intake]:
         policy_digest=policy.digest,
         key_id=key_id(key),
         sampling_rate=rate,
-        source_digests=tuple(source_digest(file_id, host, port) for host, port in sources),
+        source_digests=tuple(source_digest(recording_id, host, port) for host, port in sources),
     )
     number = 1
     while (path := numbered(Path(out), number)).exists():

@@ -1,7 +1,8 @@
 """From the answers of a shadow run to a tally of judgements. Pure: replies and captures come in, nothing is sent or written.
 
 Against recorded answers, live ones have passed the recording's policy before they are compared. Against a live baseline
-both sides are compared raw, in memory. Either way only what has passed the policy becomes text that stays.
+both sides are compared raw, in memory, and once more as the policy leaves them: the first comparison decides, and only words of
+the second stay.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from captures.codecs.codec import Codec
 from captures.exchange import NO_FLAGS, Exchange, FailureKind, Flags
 from replayer.attempt import Attempts, Reply
 from replayer.compare.comparators import Predictions
-from replayer.compare.judgement import Incomparable
+from replayer.compare.judgement import Incomparable, Mismatch
 from replayer.compare.pairing import Answer, Sides, answer_of, decode, judge_batch
 from replayer.compare.slices import Group, by_value, feature_groups, pair_means
 from replayer.compare.tally import NOTHING, Example, Shown, Tally, shown
@@ -55,14 +56,15 @@ def tally_of(plan: Plan, candidate: Heard, baseline: Heard | None, comparator: P
                 tally.add(row, Incomparable(f"no codec named {codecs[rows[0]]}"), erred=(a.erred, b.erred))
             continue
         chosen = replace(comparator, declared=codec.name not in UNDECLARED)
-        judged = judge_batch(codec, chosen, left, live, sides)
-        texts = zip(
-            _shown(codec, recorded if baseline is None else [_kept(baseline, row) for row in rows], comparator),
-            _shown(codec, [_kept(candidate, row) for row in rows], comparator),
-            strict=True,
-        )
-        for row, a, b, judgement, text in zip(rows, left, live, judged, texts, strict=True):
-            tally.add(row, judgement, text, (a.erred, b.erred))
+        judged = tellable = judge_batch(codec, chosen, left, live, sides)
+        ours, theirs = left, live
+        if baseline is not None:
+            ours, theirs = [_kept(baseline, row) for row in rows], [_kept(candidate, row) for row in rows]
+            tellable = judge_batch(codec, chosen, ours, theirs, sides)
+        texts = zip(_shown(codec, ours, comparator), _shown(codec, theirs, comparator), strict=True)
+        for row, a, b, judgement, told, text in zip(rows, left, live, judged, tellable, texts, strict=True):
+            words = told.differences if isinstance(told, Mismatch) else ()
+            tally.add(row, judgement, text, (a.erred, b.erred), words)
     return tally
 
 

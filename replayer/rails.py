@@ -90,9 +90,7 @@ def is_source(target: Target, around: Surroundings, header: Header) -> bool:
     if is_loopback(around.addresses):
         names |= set(LOOPBACK_NAMES)
     known = set(header.source_digests)
-    # A derived capture has a file id of its own; its recording's id stays.
-    ids = (header.file_id, header.recording_id)
-    return any(source_digest(one, name, target.port) in known for one in ids for name in names)
+    return any(source_digest(header.recording_id, name, target.port) in known for name in names)
 
 
 def sendable(

@@ -62,8 +62,11 @@ class Tally:
         judgement: Judgement,
         shown: tuple[Shown, Shown] = (NOTHING, NOTHING),
         erred: tuple[bool, bool] = (False, False),
+        tellable: Sequence[Difference] = (),
     ) -> None:
-        """``shown`` and ``erred``: (reference, candidate)."""
+        """``shown`` and ``erred``: (reference, candidate). ``tellable``: the differences in words that may stay; without them only
+        the kinds of the differences do.
+        """
         agrees = matches = labelled = flipped = changed = False
         delta = rtol = math.nan
         match judgement:
@@ -75,8 +78,12 @@ class Tally:
             case Mismatch(differences, measured):
                 agrees, flipped, changed = judgement.agrees, judgement.flip, judgement.schema
                 labelled, delta, rtol = measured.labelled, measured.delta, measured.rtol
+                worst = min((difference.kind for difference in differences), key=SEVERITY.index)
+                told = tuple(tellable) or tuple(
+                    Difference("", kind) for kind in dict.fromkeys(one.kind for one in differences)
+                )
                 self._keep(
-                    Example(row=row, differences=differences, left=shown[0].text, right=shown[1].text, delta=delta)
+                    worst, Example(row=row, differences=told, left=shown[0].text, right=shown[1].text, delta=delta)
                 )
         comparable = not isinstance(judgement, Incomparable)
         if comparable and shown[0].label:
@@ -116,8 +123,7 @@ class Tally:
                     chosen.append((at, badness, example))
         return [example for _, _, example in sorted(chosen, key=lambda one: (one[0], -one[1][0], -one[1][1]))]
 
-    def _keep(self, example: Example) -> None:
-        kind = min((difference.kind for difference in example.differences), key=SEVERITY.index)
+    def _keep(self, kind: DifferenceKind, example: Example) -> None:
         worst = self._worst.setdefault(kind, [])
         kept = ((0.0 if math.isnan(example.delta) else abs(example.delta), -example.row), example)
         if len(worst) < MOST_EXAMPLES:

@@ -76,7 +76,7 @@ def test_misuse_is_a_value_error() -> None:
         pack_header(example_header(), b"short")
 
 
-def test_a_source_digest_depends_on_the_file() -> None:
+def test_a_source_digest_depends_on_the_recording() -> None:
     assert source_digest(b"a" * 16, "h", 1) == source_digest(b"a" * 16, "h", 1)
     assert source_digest(b"a" * 16, "h", 1) != source_digest(b"b" * 16, "h", 1)
     assert source_digest(b"a" * 16, "h", 1) != source_digest(b"a" * 16, "h", 2)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from captures.exchange import RUN_HEADER, FailureKind
+from captures.header import source_digest
 from captures.store import open_capture
 
 pytestmark = pytest.mark.slow
@@ -385,3 +386,5 @@ def test_stock_mitmdump_records_with_the_addon_as_a_script(upstream: int, tmp_pa
     with open_capture(tmp_path / "x.tape") as capture:
         assert (len(capture), capture.sealed) == (30, True)
         assert len(capture.header.source_digests) == 2
+        digest = source_digest(capture.header.recording_id, "127.0.0.1", upstream)
+        assert digest in capture.header.source_digests

@@ -98,7 +98,7 @@ def test_a_server_on_this_machine_needs_no_leave() -> None:
 @pytest.mark.parametrize("recorded", ["localhost", "127.0.0.1", "0.0.0.0", "::1"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.1"])
 def test_the_captures_own_source_is_known_under_all_its_names(recorded: str, host: str) -> None:
-    header = example_header(source_digests=(source_digest(example_header().file_id, recorded, 8080),))
+    header = example_header(source_digests=(source_digest(example_header().recording_id, recorded, 8080),))
 
     with pytest.raises(RefusedError, match="--allow-source"):
         check(f"http://{host}:8080", HERE, example_header(), header)
@@ -107,7 +107,7 @@ def test_the_captures_own_source_is_known_under_all_its_names(recorded: str, hos
 
 
 def test_allowing_the_host_does_not_allow_the_source() -> None:
-    header = example_header(source_digests=(source_digest(example_header().file_id, "10.0.0.7", 80),))
+    header = example_header(source_digests=(source_digest(example_header().recording_id, "10.0.0.7", 80),))
 
     with pytest.raises(RefusedError, match="--allow-source"):
         check("http://model", THERE, header, allow_hosts=["model"])

@@ -142,7 +142,7 @@ def test_what_cannot_be_reached_is_not_started_and_leaves_nothing(tmp_path: Path
 
 def test_the_rails_hold_before_anything_is_sent(tmp_path: Path) -> None:
     with misbehaving() as server:
-        digest = source_digest(example_header().file_id, "127.0.0.1", server.port)
+        digest = source_digest(example_header().recording_id, "127.0.0.1", server.port)
         path = tape(tmp_path, source_digests=(digest,))
         with pytest.raises(RefusedError, match="--allow-source"):
             replay(Load(captures=[path]), server.url, out=tmp_path / "run")
