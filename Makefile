@@ -35,7 +35,7 @@ demo: setup
 	$(PY) -m shadowtape demo
 
 test: check
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist loadfile
 
 check: lint types
 

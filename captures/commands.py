@@ -90,18 +90,23 @@ def audit(
     """
     values = _known_values(known) if known else ()
     with open_capture(capture) as opened:
+        missing = sum(each.exchanges_lost or 0 for each in opened.damage)  # what not even the columns tell of
         findings, scanned, sought = _findings(opened, values)
-        unread = len(opened) - scanned
+        unread = len(opened) - scanned + missing
+        damaged, tail = bool(opened.damage), opened.tail
+    clean = not findings and not damaged and not tail
     if json:
-        clean = not findings and not unread
         print(jsonlib.dumps({"clean": clean, "findings": findings, "scanned": scanned, "unread": unread}))
     else:
-        _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned)
+        _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned, clean=clean)
     if sought < len(values):
         _complain(f"--known {known}: {len(values) - sought} values were not sought, being too short to mean anything")
-    if unread:
-        _complain(f"{capture}: {unread} exchanges are damaged and were not scanned; see `shadowtape verify`")
-    return 1 if findings or unread else 0
+    if damaged:
+        lost = _plural(unread, "exchange") if unread else "some bytes"
+        _complain(f"{capture}: damaged: {lost} not scanned; see `shadowtape verify`")
+    if tail:
+        _complain(f"{capture}: {tail:,} bytes of an unfinished flush at its end were not scanned")
+    return 0 if clean else 1
 
 
 def _findings(capture: Capture, known: Sequence[bytes]) -> tuple[list[dict[str, Any]], int, int]:
@@ -182,7 +187,8 @@ def _show_verdict(console: Console, path: Path, found: dict[str, Any]) -> None:
         console.print(f"{name}: [green]sound[/green], {what}")
         return
     if not found["sealed"]:
-        why = "it is still being recorded" if being_written(path) else "the recorder was killed before it could seal it"
+        killed = "the recorder was killed, or could not write on, before it could seal it"
+        why = "it is still being recorded" if being_written(path) else killed
         tail = f"; {found['tail_bytes']:,} bytes of an unfinished flush at its end" if found["tail_bytes"] else ""
         console.print(f"{name}: [yellow]not sealed[/yellow]: {why}{tail}")
     _show_damage(console, found["damage"])
@@ -198,13 +204,15 @@ def _show_damage(console: Console, damage: list[dict[str, Any]]) -> None:
         console.print(f"[red]damage[/red] at byte {each['offset']:,}, {where}: {escape(each['reason'])}; lost: {cost}")
 
 
-def _show_findings(console: Console, path: Path, findings: list[dict[str, Any]], scanned: int) -> None:
+def _show_findings(console: Console, path: Path, findings: list[dict[str, Any]], scanned: int, *, clean: bool) -> None:
     for each in findings[:100]:
         whose = "" if each["exchange"] is None else f"exchange {each['exchange']}: "
         console.print(escape(f"{whose}{each['kind']} in {each['where']}"))
     if len(findings) > 100:
         console.print(f"… and {len(findings) - 100:,} more (--json has them all)")
-    state = f"[red]{_plural(len(findings), 'finding')}[/red]" if findings else "[green]clean[/green]"
+    state = "[green]clean[/green]" if clean else "[yellow]nothing found, but not everything could be read[/yellow]"
+    if findings:
+        state = f"[red]{_plural(len(findings), 'finding')}[/red]"
     console.print(f"{escape(str(path))}: {state}, {_plural(scanned, 'exchange')} scanned")
 
 

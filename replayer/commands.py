@@ -20,6 +20,7 @@ from replayer.replay import replay as run_replay
 from replayer.report.terminal import print_summary
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]+)")
+MOST_S = 86_400
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
 REFUSED_HEADERS = frozenset(
     {"connection", "content-length", "host", "traceparent", "transfer-encoding", "x-shadowtape-run"}
@@ -144,9 +145,10 @@ def read_header(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
 def read_duration_ns(text: str, flag: str) -> int:
     """``30s``, ``1.5s``, ``500ms``, ``2m``. Raises UsageError."""
     found = DURATION.fullmatch(text.strip())
-    if found is None or found[2] not in NANOSECONDS or float(found[1]) == 0:
-        raise UsageError(f"{flag} {text}: write a duration such as 30s or 500ms")
-    return round(float(found[1]) * NANOSECONDS[found[2]])
+    seconds = float(found[1]) * NANOSECONDS[found[2]] / 1e9 if found is not None and found[2] in NANOSECONDS else 0.0
+    if not 0 < seconds <= MOST_S:
+        raise UsageError(f"{flag} {text}: write a duration such as 30s or 500ms, a day at most")
+    return round(seconds * 1e9)
 
 
 def told(figures: Mapping[str, object]) -> str:

@@ -17,6 +17,7 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 PER_MILLE: Mapping[str, int] = {"p50": 500, "p90": 900, "p99": 990, "p999": 999}
 MOST_BINS = 120
+BINS_MS = (10, 20, 50, 100, 200, 500, 1000)
 
 
 def rank(n: int, per_mille: int) -> int:
@@ -77,14 +78,14 @@ def span_ns(attempts: Attempts) -> int:
 
 
 def series(attempts: Attempts) -> dict[str, object]:
-    """The run over time, in bins of at least a second and at most `MOST_BINS`: for charts.
+    """The run over time, in at most `MOST_BINS` bins, of whole seconds or of one of `BINS_MS`: for charts.
 
     Rows per second, each at the time it happened: ``scheduled``, ``offered`` (dispatched or shed), ``achieved`` (completed),
     ``failed``, ``shed``, ``status_4xx``, ``status_5xx``, and ``errors``, which is the last four together. Percentiles of response
     time and lateness in ms, by intended time, None where a bin is empty.
     """
     first_ns, span = int(attempts.intended_ns.min()) if len(attempts) else 0, span_ns(attempts)
-    bin_ns = max(1, -(-(span + 1) // (MOST_BINS * NS_PER_S))) * NS_PER_S
+    bin_ns = _bin_ns(span)
     bins = span // bin_ns + 1
     completed, shed = attempts.failure == FailureKind.NONE, attempts.failure == FailureKind.SHED
     dispatched, ended = attempts.dispatched_ns >= 0, attempts.done_ns >= 0
@@ -116,6 +117,12 @@ def series(attempts: Attempts) -> dict[str, object]:
         **{name: response[name] for name in ("p50", "p90", "p99")},
         **{f"lateness_{name}": lateness[name] for name in ("p50", "p99", "max")},
     }
+
+
+def _bin_ns(span: int) -> int:
+    """The finest that leaves at most `MOST_BINS`."""
+    fine = next((ms * NS_PER_MS for ms in BINS_MS if span < MOST_BINS * ms * NS_PER_MS), 0)
+    return fine or -(-(span + 1) // (MOST_BINS * NS_PER_S)) * NS_PER_S
 
 
 def _by_bin(places: NDArray[np.int64], values_ns: NDArray[np.int64], bins: int) -> dict[str, list[float | None]]:

@@ -94,11 +94,8 @@ def _times_ns(metric: str, attempts: Attempts, chosen: NDArray[np.bool_]) -> NDA
         case "service":
             ends, starts, known = attempts.done_ns, attempts.dispatched_ns, completed
         case "ttft":
-            ends, starts, known = (
-                attempts.first_byte_ns,
-                attempts.intended_ns,
-                completed & (attempts.first_byte_ns >= 0),
-            )
+            ends, starts, known = attempts.first_chunk_ns, attempts.intended_ns, completed
+            chosen = chosen & ~(completed & (ends < 0))  # an answer without a body has no first byte of one
         case _:  # lateness: known for every row that was dispatched, whatever became of it
             ends, starts, known = attempts.dispatched_ns, attempts.intended_ns, attempts.dispatched_ns >= 0
     times = np.where(known, (ends - starts).astype(np.float64), np.inf)

@@ -116,6 +116,10 @@ class Objective:
         return float(1 - share) if share is not None and self.kind is Kind.TIME else None
 
 
+LABELS = ("route", "model", "method", "codec")
+"""What an objective may be narrowed by."""
+
+
 def parse(text: str) -> Objective:
     """Read one expression. Raises UsageError: one line that says what is wrong and what would be right."""
     found = _SHAPE.fullmatch(text)
@@ -204,6 +208,8 @@ def _read_labels(text: str, labels: str | None) -> tuple[tuple[str, str], ...]:
         label = _LABEL.match(labels, position)
         if label is None or (label.end() < len(labels) and labels[label.end()] != ","):
             raise UsageError(f'objective {text!r}: labels are written {{route="POST /v2/*", model="a*"}}')
+        if label["name"] not in LABELS:
+            raise UsageError(f"objective {text!r}: no label {label['name']!r}; there are {', '.join(LABELS)}")
         found.append((label["name"], label["glob"]))
         position = label.end() + 1
     return tuple(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from captures.confessions import Confessions
-from captures.errors import RefusedError
+from captures.errors import RefusedError, UsageError
 from captures.reader import Capture
 from captures.store import open_capture
 from replayer import objective
@@ -17,7 +17,7 @@ from replayer.attempt import Reply
 from replayer.driver import Settings
 from replayer.fold import numbers, series, spread_ms
 from replayer.judge import Evidence, judge_all
-from replayer.objective import Objective
+from replayer.objective import LABELS, METRICS, Objective
 from replayer.plan import Plan, figures, plan_of
 from replayer.rails import check_target
 from replayer.report import html
@@ -39,7 +39,6 @@ KEPT_BYTES = 256 << 20
 in run.json says how many there were room for.
 """
 EXIT_INTERRUPTED = 130
-LABELS = ("route", "model", "method", "codec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,7 @@ def replay(
     cleanly; its folder is complete as far as it went. Raises UsageError, CaptureError, RefusedError (nothing was sent),
     OSError (disk full).
     """
-    objectives = [objective.parse(text) for text in require]
+    objectives = [_about_one_target(text) for text in require]
     aim, chain = parse_target(target), build_all(load.steps)
     with ExitStack() as stack:
         captures = open_all(load.captures, stack)
@@ -127,6 +126,16 @@ def replay(
         result = _judge(plan, sent, aim, options, objectives, folder)
         _write(folder, plan, sent, aim, load, options, [describe(step) for step in chain], kept, require, result)
         return replace(result, path=folder.promote())
+
+
+def _about_one_target(text: str) -> Objective:
+    """Raises UsageError: not an objective, or one that compares answers."""
+    parsed = objective.parse(text)
+    if METRICS[parsed.metric].pairs:
+        raise UsageError(
+            f"--require {text!r}: {parsed.metric} compares answers, and a replay has one side only: use shadow"
+        )
+    return parsed
 
 
 def open_all(paths: Sequence[Path | str], stack: ExitStack) -> list[Capture]:

@@ -65,6 +65,8 @@ def new_run_id() -> str:
 def create_run(out: Path | None, run_id: str) -> RunFolder:
     """``out`` None: ``runs/<utc time>-<short id>``. Raises UsageError: it exists already, or cannot be created."""
     path = out if out is not None else Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run_id[:6]}"
+    if not path.name:
+        raise UsageError(f"--out {path}: name the run's folder, one that does not exist yet")
     folder = RunFolder(path, run_id)
     if path.exists():
         raise UsageError(f"{path}: exists already; a run never overwrites another, choose another --out")

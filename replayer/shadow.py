@@ -26,9 +26,9 @@ from replayer.contest import BASELINE, RECORDED, Contest, comparable_rows, objec
 from replayer.driver import Settings
 from replayer.fold import numbers, series, spread_ms
 from replayer.judge import Evidence, judge_all
-from replayer.objective import Objective
+from replayer.objective import LABELS, Objective
 from replayer.plan import Plan, figures, plan_of
-from replayer.replay import EXIT_INTERRUPTED, KEPT_BYTES, LABELS, Load, Options, RunResult, open_all, rails
+from replayer.replay import EXIT_INTERRUPTED, KEPT_BYTES, Load, Options, RunResult, open_all, rails
 from replayer.report import html
 from replayer.runs import TAPE, RunFolder, create_run, discard, machine, new_key, new_run_id, now, run_header, versions
 from replayer.sending import Progress, Sent, send

@@ -54,12 +54,13 @@ def test_the_help_lists_every_command_without_importing_one() -> None:
 
 
 @pytest.mark.parametrize("name", shadowtape.COMMANDS)
-def test_every_command_shows_an_example(name: str) -> None:
-    done = shell(name, "--help")
+def test_every_command_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = shadowtape.run([name, "--help"])
 
-    assert done.returncode == 0
-    assert "Example" in done.stdout
-    assert f"shadowtape {name}" in done.stdout
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert "Example" in shown
+    assert f"shadowtape {name}" in shown
 
 
 def test_our_own_crash_is_one_line_and_exit_70(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from captures.errors import UsageError
 from transforms.amounts import Number, duration_ns, exact
 from transforms.fresh_ids import FreshIds
 from transforms.random_rows import bits, row_key, uniform
 from transforms.schedule import Schedule
 from transforms.view import View
+
+MOST_ROWS = 100_000_000
+"""A schedule is held in memory: this many rows take some 10 GB while they are made."""
 
 # Draws of one group (see `groups`), by their k.
 GROUP, JITTER, EXTRA, SESSION = range(4)
@@ -38,6 +42,10 @@ class Amplify:
     def __call__(self, schedule: Schedule, view: View, rng: Generator) -> Schedule:  # noqa: ARG002 - reads no contents
         key, fresh = row_key(rng), FreshIds(row_key(rng))
         copies, jitter = exact(self.copies, "copies"), duration_ns(self.jitter, "jitter")
+        if len(schedule) * copies > MOST_ROWS:
+            raise UsageError(
+                f"amplify: {self.copies} copies of {len(schedule):,} rows are more than {MOST_ROWS:,} rows"
+            )
         whole, part = divmod(copies, 1)
         # Copies of copies must not share a variant: each copy has a block of its own.
         block = int(schedule.variant.max(initial=0)) + 1

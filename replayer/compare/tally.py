@@ -62,10 +62,10 @@ class Tally:
         judgement: Judgement,
         shown: tuple[Shown, Shown] = (NOTHING, NOTHING),
         erred: tuple[bool, bool] = (False, False),
-        tellable: Sequence[Difference] = (),
+        tellable: Sequence[Difference] | None = None,
     ) -> None:
-        """``shown`` and ``erred``: (reference, candidate). ``tellable``: the differences in words that may stay; without them only
-        the kinds of the differences do.
+        """``shown`` and ``erred``: (reference, candidate). ``tellable``: the differences in words that may stay, where the
+        judgement's own may not; where it is empty only their kinds stay.
         """
         agrees = matches = labelled = flipped = changed = False
         delta = rtol = math.nan
@@ -79,9 +79,7 @@ class Tally:
                 agrees, flipped, changed = judgement.agrees, judgement.flip, judgement.schema
                 labelled, delta, rtol = measured.labelled, measured.delta, measured.rtol
                 worst = min((difference.kind for difference in differences), key=SEVERITY.index)
-                told = tuple(tellable) or tuple(
-                    Difference("", kind) for kind in dict.fromkeys(one.kind for one in differences)
-                )
+                told = differences if tellable is None else tuple(tellable) or _wordless(differences)
                 self._keep(
                     worst, Example(row=row, differences=told, left=shown[0].text, right=shown[1].text, delta=delta)
                 )
@@ -161,6 +159,10 @@ def _value(value: object) -> str:
             return value.decode("utf-8", "replace")
         case _:
             return str(value)
+
+
+def _wordless(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    return tuple(Difference("", kind) for kind in dict.fromkeys(one.kind for one in differences))
 
 
 def mapping_of(judgement: Difference) -> Mapping[str, object]:

@@ -4,7 +4,7 @@
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const shade = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const clock = s => {
-    if (s < 120 && charts.every(c => c.t[c.t.length - 1] <= 180)) return +s.toFixed(1) + " s";
+    if (s < 120 && charts.every(c => c.t[c.t.length - 1] <= 180)) return +s.toFixed(2) + " s";
     const h = Math.floor(s / 3600), m = Math.floor(s / 60) % 60, r = Math.round(s % 60);
     const two = n => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(r)}` : `${m}:${two(r)}`;
@@ -26,7 +26,7 @@
       cursor: {sync: {key: "time"}, points: {size: 6}, drag: {x: true, y: false}},
       legend: {live: true},
       scales: {
-        x: {time: false},
+        x: {time: false, range: (_, from, to) => to > from ? [from, to] : [from, from + 1]},
         y: log ? {distr: 3, range: () => [10 ** Math.floor(Math.log10(bottom)), 10 ** Math.ceil(Math.log10(top * 1.0001))]}
                : {range: () => [0, top > 0 ? top * 1.08 : 1]},
       },

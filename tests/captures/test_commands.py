@@ -131,7 +131,32 @@ def test_audit_says_what_it_could_not_scan(tape: Path, capsys: Output) -> None:
 
     said = capsys.readouterr()
     assert json.loads(said.out) == {"clean": False, "findings": [], "scanned": 0, "unread": 5}
-    assert "5 exchanges are damaged and were not scanned" in said.err
+    assert "damaged: 5 exchanges not scanned" in said.err
+    assert shadowtape.run(["audit", str(tape)]) == 1
+    assert "clean" not in capsys.readouterr().out
+
+
+def test_audit_counts_what_damage_hides_altogether(tape: Path, capsys: Output) -> None:
+    """Damaged columns: the exchanges are not even in the length of the capture."""
+    with open_capture(tape) as opened:
+        (start,) = (segment.offset for segment in opened.segments)
+    octets = tape.read_bytes()
+    for offset in range(start, len(octets), 97):
+        tape.write_bytes(octets[:offset] + bytes((octets[offset] ^ 1,)) + octets[offset + 1 :])
+        assert shadowtape.run(["audit", str(tape), "--json"]) == 1, offset
+        assert not json.loads(capsys.readouterr().out)["clean"]
+
+
+def test_audit_is_not_clean_with_an_unfinished_flush_at_the_end(tmp_path: Path, capsys: Output) -> None:
+    path = write_example(tmp_path / "a.tape", example_exchanges(2), seal=False)
+    assert shadowtape.run(["audit", str(path)]) == 0
+    with path.open("ab") as file:
+        file.write(b"secret")
+
+    assert shadowtape.run(["audit", str(path)]) == 1
+
+    said = capsys.readouterr()
+    assert "6 bytes of an unfinished flush at its end were not scanned" in said.err
 
 
 def test_audit_needs_its_list(tape: Path, capsys: Output) -> None:

@@ -329,7 +329,7 @@ def test_an_upstream_that_closes_before_answering_is_a_reset() -> None:
         await read_message(reader)
 
     async def scenario(rig: Rig) -> None:
-        assert await rig.ask(POST) == b""  # closed without an answer, as it would be directly: clients know to repeat that
+        assert await rig.ask(POST) == b""  # as it would be directly: clients know to repeat that
         (exchange,) = await rig.exchanges()
         assert exchange.response is None
         assert exchange.failure is not None

@@ -220,3 +220,9 @@ def test_what_will_be_sent_is_told_with_what_is_left_out_and_what_is_dangerous()
         "left out: 3 not_inference",
         "may change the target: 2 x POST /unload",
     ]
+
+
+@pytest.mark.parametrize("text", ["0s", "5", "99999999999999m", "86401s"])
+def test_a_timeout_is_a_duration_of_a_day_at_most(text: str) -> None:
+    with pytest.raises(UsageError, match="a day at most"):
+        read_duration_ns(text, "--timeout")

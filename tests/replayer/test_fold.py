@@ -2,6 +2,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,12 +110,21 @@ def test_the_series_adds_up() -> None:
 
     found = series(attempts)
 
-    assert found["bin_s"] == 1
-    assert sum(found["scheduled"]) == 1000  # type: ignore[call-overload]  # a list of numbers
-    assert sum(found["achieved"]) == 998  # type: ignore[call-overload]  # as above
-    assert [int(rate) for rate in found["errors"]] == [0, 1, 1, 1, 0, 0, 0, 0, 0, 0]  # type: ignore[attr-defined]  # as above
-    assert found["p99"] == [5.0] * 10
-    assert found["lateness_max"] == [0.0] * 10
+    assert found["bin_s"] == 0.1
+    assert sum(found["scheduled"]) * 0.1 == pytest.approx(1000)  # type: ignore[call-overload]  # a list of numbers
+    assert sum(found["achieved"]) * 0.1 == pytest.approx(998)  # type: ignore[call-overload]  # as above
+    assert np.flatnonzero(found["errors"]).tolist() == [15, 25, 35]  # type: ignore[arg-type]  # as above
+    assert found["p99"] == [5.0] * 100
+    assert found["lateness_max"] == [0.0] * 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bin_s"), [(0.4, 0.01), (1.3, 0.02), (4.8, 0.05), (59, 0.5), (119, 1), (121, 2), (3600, 31)]
+)
+def test_the_bins_of_a_series_fit_the_run(seconds: float, bin_s: float) -> None:
+    found = series(attempts_of(2, every_ns=round(seconds * SECOND)))
+    assert found["bin_s"] == bin_s
+    assert len(found["t_s"]) <= MOST_BINS  # type: ignore[arg-type]  # a list
 
 
 @given(st.integers(1, 400), st.integers(1, 100))

@@ -157,6 +157,15 @@ def test_client_errors_are_errors_and_yet_available() -> None:
     assert asked("availability >= 99%", found).observed == 1.0
 
 
+def test_ttft_is_of_the_body_and_an_answer_without_one_is_no_sample() -> None:
+    found = attempts(600)
+    found.first_byte_ns[:] = found.intended_ns
+    found.first_chunk_ns[:] = found.intended_ns + 70 * MS
+    found.first_chunk_ns[:100] = -1
+    judged = asked("ttft.p99 < 50ms", found)
+    assert (judged.verdict, judged.observed, judged.n) == (Verdict.FAIL, 70.0, 500)
+
+
 def test_labels_choose_the_rows() -> None:
     found = attempts(600, over=100)
     routes = np.array(["POST /slow"] * 100 + ["POST /fast"] * 500, dtype=object)
@@ -165,7 +174,8 @@ def test_labels_choose_the_rows() -> None:
     assert asked('latency.p99{route="*/slow"} < 50ms', evidence).verdict is Verdict.FAIL
     assert asked('latency.p99{route="*/none"} < 50ms', evidence).verdict is Verdict.INCONCLUSIVE
     assert (
-        asked('latency.p99{tier="gold"} < 50ms', evidence).why == "no sample that fits its labels: nothing was measured"
+        asked('latency.p99{codec="gold"} < 50ms', evidence).why
+        == "no sample that fits its labels: nothing was measured"
     )
 
 

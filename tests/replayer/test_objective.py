@@ -63,6 +63,7 @@ MISTAKES = [
     ("", "no comparison in it"),
     ("< 5ms", "cannot be read"),
     ("errors{route=POST} < 1%", "labels are written"),
+    ("errors{rout='a'} < 1%", "no label 'rout'; there are route, model, method, codec"),
     ("errors{route='a' model='b'} < 1%", "labels are written"),
 ]
 

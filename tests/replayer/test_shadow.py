@@ -298,3 +298,28 @@ def test_a_finished_run_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "run" / "report.html").exists()
     assert shadowtape.run(["report", str(tmp_path)]) == 5
     assert "not a finished run" in capsys.readouterr().err
+
+
+def test_no_word_of_a_live_answer_stays_unless_the_policy_lets_it(tmp_path: Path) -> None:
+    def echoing(suffix: str) -> Model:
+        def model(features: list[float]) -> tuple[int, bytes]:
+            outputs = [
+                {"name": "who", "datatype": "BYTES", "shape": [1], "data": [f"Hildegard-{features[0]}{suffix}"]},
+                {"name": f"Kunigunde <{suffix}@example.org>", "datatype": "FP64", "shape": [1], "data": [1.0]},
+            ]
+            return 200, json.dumps(
+                {"model_name": "house", "outputs": outputs[: 1 if features[1] < 0.5 else 2]}
+            ).encode()
+
+        return model
+
+    tape = recording(tmp_path / "a.tape", rows=40)
+    with serving(echoing("x")) as one, serving(echoing("y")) as other:
+        result = shadow(Load(captures=[tape]), Contest(candidate=one, baseline=other), out=tmp_path / "run")
+    compared = result.summary["shadow"]
+    assert isinstance(compared, dict)
+    assert compared["flips"] > 0
+    assert compared["schema_changes"] > 0
+    assert {one["kind"] for example in compared["examples"] for one in example["differences"]} == {"flip", "schema"}
+    for file in (tmp_path / "run").iterdir():
+        assert not any(word in file.read_bytes() for word in (b"Hildegard", b"Kunigunde")), file

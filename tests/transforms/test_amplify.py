@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captures.errors import UsageError
 from transforms.amplify import Amplify
 from transforms.fresh_ids import FreshIds
 from transforms.schedule import Schedule
@@ -122,3 +123,9 @@ def test_other_seeds_jitter_otherwise() -> None:
 def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"copies is|jitter is"):
         Amplify(**options)
+
+
+def test_more_copies_than_memory_holds_are_refused_before_they_are_made() -> None:
+    schedule = Schedule(np.zeros(3, np.int64), np.arange(3), np.zeros(3, np.uint32), np.zeros(3, np.uint64))
+    with pytest.raises(UsageError, match="1e12 copies of 3 rows are more than 100,000,000 rows"):
+        Amplify(copies="1e12")(schedule, None, np.random.default_rng(0))  # type: ignore[arg-type]  # never looked at

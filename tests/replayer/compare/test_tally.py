@@ -115,3 +115,11 @@ def test_answers_are_shown_short() -> None:
     assert shown(many, None) == Shown("a", "y = [1.23457, 1.23457, 1.23457, 1.23457, 1.23457, …], z = a")
     assert shown(Document({"error": "x" * 500}), None).text.endswith("…")
     assert shown(Opaque("not JSON", 3), None) == Shown("", "")
+
+
+def test_differences_whose_words_may_not_stay_leave_their_kinds() -> None:
+    tally = Tally()
+    tally.add(0, FLIP, tellable=())
+    tally.add(1, FLIP, tellable=(Difference("y", "flip", "stk1_a", "stk1_b"),))
+    assert [one.differences[0].left for one in tally.examples()] == ["", "stk1_a"]
+    assert {one.differences[0].kind for one in tally.examples()} == {"flip"}
