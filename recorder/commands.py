@@ -109,8 +109,9 @@ class _Watch:
 
     def attach(self) -> asyncio.Event:
         self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.loop.add_signal_handler(number, self.on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                self.loop.add_signal_handler(number, self.on_signal)
         if self.failed:
             self.stop.set()
         return self.stop

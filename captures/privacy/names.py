@@ -14,7 +14,7 @@ _DATA = re.compile(
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-"  # a UUID
     r"|[0-9a-fA-F]{16}"  # a digest, a trace id
     r"|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}"  # an IPv4 address
-    r"|^(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|hf)[-_]"  # prefixes of well-known API keys
+    r"|^(?:[xX]-)?(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|hf)[-_]"  # prefixes of well-known API keys
     r"|^eyJ|^stk1_"  # a JSON Web Token, a token of ours
     r"|(?:AKIA|ASIA)[0-9A-Z]{12}",  # an AWS access key id
     re.ASCII,

@@ -42,6 +42,7 @@ def test_names_of_a_schema_are_plain(name: str) -> None:
         "AKIAIOSFODNN7EXAMPLE",
         "eyJhbGciOi",
         "sk-live-abc",
+        "X-sk-live-abc",
         "ghp_abcdef",
         "a" * 65,
         "QWxhZGRpbjpvcGVu",
