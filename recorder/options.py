@@ -1,19 +1,15 @@
 """What a user writes for a recording, parsed from text: addresses, shares, durations. Every mistake is a `UsageError`."""
 
-import re
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from captures.amounts import duration_ns, share_of
 from captures.errors import UsageError
 
 SUFFIX = ".tape"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SECONDS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600), "d": Fraction(86400)}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +71,24 @@ def parse_address(text: str, name: str = "--listen") -> Address:
 
 def parse_share(text: str, name: str = "--sample") -> float:
     """``25%`` or ``0.25``; a bare 25 is refused because 1 would mean two things. Above 0, at most 1."""
-    match = _SHARE.fullmatch(text.strip())
-    share = Fraction(match[1]) / (100 if match[2] else 1) if match else Fraction(-1)
-    if not 0 < share <= 1:
+    try:
+        share = share_of(text, name)
+    except ValueError:
+        share = 0.0
+    if not share:
         raise UsageError(f"{name} {text!r}: write a share above 0 and up to 100%, for example 25% or 0.25")
-    return float(share)
+    return share
 
 
 def parse_duration_ns(text: str, name: str = "--for") -> int:
-    """``60s``, ``1.5h``, ``500ms``, ``2m``, ``1d``; a unit is required."""
-    match = _DURATION.fullmatch(text.strip())
-    duration_ns = int(Fraction(match[1]) * _SECONDS[match[2]] * 1_000_000_000) if match else 0
-    if duration_ns <= 0:
+    """``60s``, ``1.5h``, ``500ms``, ``1h30m``; a unit is required, and more than nothing."""
+    try:
+        found = duration_ns(text, name)
+    except ValueError:
+        found = 0
+    if not found:
         raise UsageError(f"{name} {text!r}: write a duration with its unit, for example 60s, 15m or 1h")
-    return duration_ns
+    return found
 
 
 def parse_out(text: str, name: str = "--out") -> Path:

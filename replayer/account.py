@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from captures.privacy.pseudonymise import Pseudonymiser
-
 from captures.exchange import Exchange
 from captures.privacy.policy import Policy
+from captures.privacy.pseudonymise import Pseudonymiser
 from captures.reader import Capture
 from replayer.plan import Plan
 from replayer.sending import Sent

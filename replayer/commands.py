@@ -12,15 +12,14 @@ import orjson
 import typer
 from rich.console import Console
 
+from captures.amounts import duration_ns
 from captures.errors import UsageError
 from replayer.attempt import Attempts
-from replayer.objective import NANOSECONDS
 from replayer.replay import MAX_IN_FLIGHT, Load, Options, RunResult, dry_run
 from replayer.replay import replay as run_replay
 from replayer.report.terminal import print_summary
 
-DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]+)")
-MOST_S = 86_400
+MOST_NS = 86_400_000_000_000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
 REFUSED_HEADERS = frozenset(
     {"connection", "content-length", "host", "traceparent", "transfer-encoding", "x-shadowtape-run"}
@@ -144,11 +143,13 @@ def read_header(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 def read_duration_ns(text: str, flag: str) -> int:
     """``30s``, ``1.5s``, ``500ms``, ``2m``. Raises UsageError."""
-    found = DURATION.fullmatch(text.strip())
-    seconds = float(found[1]) * NANOSECONDS[found[2]] / 1e9 if found is not None and found[2] in NANOSECONDS else 0.0
-    if not 0 < seconds <= MOST_S:
+    try:
+        found = duration_ns(text, flag)
+    except ValueError:
+        found = 0
+    if not 0 < found <= MOST_NS:
         raise UsageError(f"{flag} {text}: write a duration such as 30s or 500ms, a day at most")
-    return round(seconds * 1e9)
+    return found
 
 
 def told(figures: Mapping[str, object]) -> str:

@@ -23,7 +23,9 @@ BUILT_IN: Mapping[str, str] = {
     "agreement >= 99%": "no excess flips: at most 1 % of the pairs disagree in their label (without labels: their scores)",
 }
 """What is judged where nothing was asked: the rows that were seen, not the traffic they stand for (docs/comparing.md)."""
-NOT_VALID = "recorded answer or request was altered by the policy, or is incomplete"
+NOT_VALID = (
+    "the recorded answer is not valid: it or its request was altered by the policy or a transform, or is incomplete"
+)
 """Why a row is not sent against recorded answers."""
 
 

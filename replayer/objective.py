@@ -13,6 +13,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Literal
 
+from captures.amounts import UNITS_NS
 from captures.errors import UsageError
 
 
@@ -52,15 +53,6 @@ METRICS: Mapping[str, Metric] = {
     "delta": Metric(Kind.NUMBER, "low", "largest |score difference| of a pair", pairs=True),
 }
 
-NANOSECONDS: Mapping[str, int] = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "min": 60_000_000_000,
-}
 _EXAMPLES: Mapping[Kind, str] = {
     Kind.TIME: "a duration such as 50ms or 1.5s",
     Kind.SHARE: "a share such as 99% or 0.001",
@@ -178,9 +170,9 @@ def _read_value(text: str, name: str, metric: Metric, number: str, unit: str) ->
     )
     match metric.kind:
         case Kind.TIME:
-            if unit not in NANOSECONDS:
+            if unit not in UNITS_NS:
                 raise wrong
-            return round(exact * NANOSECONDS[unit]), unit
+            return round(exact * UNITS_NS[unit]), unit
         case Kind.SHARE:
             if unit not in ("", "%"):
                 raise wrong

@@ -6,7 +6,8 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,21 +35,31 @@ class RunFolder:
         self.partial = path.with_name(path.name + PARTIAL)
 
     def write_json(self, name: str, data: Mapping[str, object]) -> None:
-        """Raises OSError."""
+        """Raises UsageError: the folder cannot be written."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-        (self.partial / name).write_bytes(orjson.dumps(data, option=options))
+        with self._writing():
+            (self.partial / name).write_bytes(orjson.dumps(data, option=options))
 
     def write_text(self, name: str, text: str) -> None:
-        """Raises OSError."""
-        (self.partial / name).write_text(text, encoding="utf-8")
+        """Raises UsageError: the folder cannot be written."""
+        with self._writing():
+            (self.partial / name).write_text(text, encoding="utf-8")
 
     def write_tape(self, name: str, header: Header, batches: Iterable[Batch], confessions: Confessions) -> None:
-        """A sealed capture of what was attempted. Raises OSError."""
-        with create_capture(self.partial / name, header) as tape:
+        """A sealed capture of what was attempted. Raises UsageError: the folder cannot be written."""
+        with self._writing(), create_capture(self.partial / name, header) as tape:
             for batch in batches:
                 tape.append(batch)
                 tape.flush(confessions)
             tape.seal(confessions)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk, or a folder that went away, is the user's to mend; what was written until then stays."""
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(f"{self.partial}: the run cannot be written: {error.strerror}") from error
 
     def promote(self) -> Path:
         """Give the folder its name: from here on the run exists. Raises UsageError where somebody took the name meanwhile."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from captures.amounts import Number, duration_ns, exact
 from captures.errors import UsageError
-from transforms.amounts import Number, duration_ns, exact
 from transforms.fresh_ids import FreshIds
 from transforms.random_rows import bits, row_key, uniform
 from transforms.schedule import Schedule

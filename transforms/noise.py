@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from captures.amounts import Number, exact, share_of
 from captures.errors import UsageError
-from transforms.amounts import Number, exact, share_of
 from transforms.decoding import feature_columns
 from transforms.random_rows import normal, row_key, uniform
 from transforms.schedule import Rows, Schedule

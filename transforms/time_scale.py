@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from captures.amounts import Number, exact
 from captures.errors import UsageError
-from transforms.amounts import Number, exact
 from transforms.schedule import Schedule
 from transforms.view import View
 

@@ -79,7 +79,7 @@ def test_shares(text: str, expected: float) -> None:
     assert parse_share(text) == expected
 
 
-@pytest.mark.parametrize("text", ["25", "0%", "0", "-5%", "101%", "a%", "", "1e-3", "nan"])
+@pytest.mark.parametrize("text", ["25", "0%", "0", "-5%", "101%", "a%", "", "nan"])
 def test_a_share_that_means_two_things_or_nothing_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="25%"):
         parse_share(text)

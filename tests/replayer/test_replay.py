@@ -180,3 +180,8 @@ def test_at_the_cap_rows_are_shed_and_the_target_is_to_blame(tmp_path: Path) -> 
     assert result.summary["failures"] == {"timeout": 1, "shed": 9}
     with captures.open(result.path / "attempts.tape") as attempts:
         assert sorted(attempts.columns().columns["failure"].tolist()) == [FailureKind.TIMEOUT] + [FailureKind.SHED] * 9
+
+
+def test_an_objective_about_pairs_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a replay has one side only"):
+        replay(Load(captures=[tmp_path / "none.tape"]), "http://127.0.0.1:1", require=["agreement >= 99%"])

@@ -74,3 +74,17 @@ def test_ids_and_keys_are_fresh_and_the_machine_is_described() -> None:
     assert new_key() != new_key()
     assert {"platform", "cpus"} <= set(machine())
     assert {"shadowtape", "python", "aiohttp"} <= set(versions())
+
+
+def test_a_folder_that_vanished_or_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "run", "ab")
+    (folder.partial / "decisions.jsonl").unlink()
+    folder.partial.rmdir()
+
+    with pytest.raises(UsageError, match=r"run\.partial: the run cannot be written: No such file"):
+        folder.write_json("summary.json", {})
+
+
+def test_a_run_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="name the run's folder"):
+        create_run(Path(), "ab")

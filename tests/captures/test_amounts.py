@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from transforms.amounts import Number, duration_ns, exact, share_of
+from captures.amounts import Number, duration_ns, exact, share_of
 
 
 @pytest.mark.parametrize(
