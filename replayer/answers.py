@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.codecs.codec import Codec
+from captures.codecs.compressed import is_compressed
 from captures.exchange import NO_FLAGS, Exchange, FailureKind, Flags
 from replayer.attempt import Attempts, Reply
 from replayer.compare.comparators import Predictions
@@ -135,7 +136,14 @@ def _raw(heard: Heard, row: int) -> Answer:
 
 def _kept(heard: Heard, row: int) -> Answer:
     exchange = heard.kept.get(row)
-    return _without_body(heard.attempts, row) if exchange is None else answer_of(exchange)
+    if exchange is None:
+        return _without_body(heard.attempts, row)
+    answer = answer_of(exchange)
+    reply = heard.raw.get(row)
+    if answer.flags & Flags.UNPARSED and reply is not None and not is_compressed(reply.body):
+        # The policy drops what no codec reads, whatever it is; that it could not be read is the candidate's doing.
+        return replace(answer, flags=answer.flags & ~Flags.RESPONSE_DROPPED)
+    return answer
 
 
 def _without_body(attempts: Attempts, row: int) -> Answer:

@@ -103,9 +103,9 @@ def replay(
 ) -> RunResult:
     """Send the load at the target, open loop, judge the run and then the target, and write the run folder.
 
-    ``require``: objectives. ``announce`` is given `plan.figures` before the first row is sent. An interrupt ends the run
-    cleanly; its folder is complete as far as it went. Raises UsageError, CaptureError, RefusedError (nothing was sent),
-    OSError (disk full).
+    ``require``: objectives. ``announce`` is given `plan.figures` once the target is reached, before the first row is sent. An
+    interrupt ends the run cleanly; its folder is complete as far as it went. Raises UsageError, CaptureError, RefusedError
+    (nothing was sent), OSError (disk full).
     """
     objectives = [_about_one_target(text) for text in require]
     aim, chain = parse_target(target), build_all(load.steps)
@@ -116,10 +116,9 @@ def replay(
         if not len(plan.schedule):
             raise RefusedError(f"nothing to send: {len(plan.view)} exchanges, left out: {plan.dropped or 'none'}")
         folder = create_run(out, new_run_id())
-        announce(figures(plan))
         kept: dict[int, Reply] = {}
         try:
-            sent = _send(plan, aim, options, folder.run_id, kept, progress)
+            sent = _send(plan, aim, options, folder.run_id, kept, lambda: announce(figures(plan)), progress)
         except RefusedError:
             discard(folder)
             raise
@@ -155,7 +154,13 @@ def rails(target: Target, captures: Sequence[Capture], options: Options) -> None
 
 
 def _send(
-    plan: Plan, target: Target, options: Options, run_id: str, kept: dict[int, Reply], progress: Progress | None
+    plan: Plan,
+    target: Target,
+    options: Options,
+    run_id: str,
+    kept: dict[int, Reply],
+    on_open: Callable[[], object],
+    progress: Progress | None,
 ) -> Sent:
     room = KEPT_BYTES
 
@@ -175,6 +180,7 @@ def _send(
         timeout_ns=options.timeout_ns,
         settings=replace(default, failing=default.failing - set(options.expect_status), seed=plan.seed),
         on_row=keep if options.keep_bodies else None,
+        on_open=on_open,
         progress=progress,
     )
 

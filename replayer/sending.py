@@ -66,14 +66,16 @@ def send(
     settings: Settings,
     order: NDArray[np.int64] | None = None,
     on_row: OnRow | None = None,
+    on_open: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
 ) -> Sent:
     """Send every row of the plan to every target: at its time (``order`` None), or with few in flight in the ``order`` given.
 
+    ``on_open`` is called once every target has been reached, before the first row.
     An interrupt ends it cleanly: what is left stays UNSENT and ``stop.reason`` says so. Raises RefusedError where a target
     cannot be reached, CaptureError where a body turns out to be damaged.
     """
-    main = _send(plan, targets, run_id, headers, timeout_ns, settings, order, on_row, progress)
+    main = _send(plan, targets, run_id, headers, timeout_ns, settings, order, on_row, on_open, progress)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop is not None else None) as runner:
         return runner.run(main)
 
@@ -87,6 +89,7 @@ async def _send(
     settings: Settings,
     order: NDArray[np.int64] | None,
     on_row: OnRow | None,
+    on_open: Callable[[], object],
     progress: Progress | None,
 ) -> Sent:
     clock = MonotonicClock()
@@ -105,6 +108,7 @@ async def _send(
         _undisturbed(),
     ):
         transports = await _opened(targets, timeout_ns, clock)
+        on_open()
         wires = LookAhead(materialiser.wires, rows, plan.sizes[rows], executor)
         flight = Flight(transports, attempts, clock=clock, stop=stop, settings=settings, on_row=on_row)
         began_cpu, began_s = _cpu_s(), time.monotonic()

@@ -14,7 +14,7 @@ import numpy as np
 from captures.columns import Batch
 from captures.confessions import Confessions
 from captures.errors import RefusedError
-from captures.exchange import Exchange
+from captures.exchange import Exchange, Headers
 from captures.privacy.key import key_id
 from replayer.account import broken_off, inputs_of, notes, protector
 from replayer.answers import MOST_FEATURES, Heard, describe, groups_of, tally_of
@@ -72,11 +72,19 @@ def shadow(
                 f"nothing to compare: {len(plan.view)} exchanges, left out: {(plan.dropped | left_out) or 'none'}"
             )
         folder = create_run(out, new_run_id())
-        announce(figures(plan) | {"left_out": left_out})
         raw: dict[str, dict[int, Reply]] = {role: {} for role in targets}
         named = [replace(target, role=role) for role, target in targets.items()]
         try:
-            sent = _send(plan, named, contest, options, folder.run_id, raw, progress)
+            sent = _send(
+                plan,
+                named,
+                contest,
+                options,
+                folder.run_id,
+                raw,
+                lambda: announce(figures(plan) | {"left_out": left_out}),
+                progress,
+            )
         except RefusedError:
             discard(folder)
             raise
@@ -106,6 +114,7 @@ def _send(
     options: Options,
     run_id: str,
     raw: Mapping[str, dict[int, Reply]],
+    on_open: Callable[[], object],
     progress: Progress | None,
 ) -> Sent:
     room = KEPT_BYTES
@@ -122,13 +131,20 @@ def _send(
         plan,
         targets,
         run_id=run_id,
-        headers=options.headers,
+        headers=_plain(options.headers),
         timeout_ns=options.timeout_ns,
         settings=replace(default, failing=default.failing - set(options.expect_status), seed=plan.seed),
         order=None if contest.paced else np.random.default_rng(plan.seed).permutation(len(plan.schedule)),
         on_row=keep,
+        on_open=on_open,
         progress=progress,
     )
+
+
+def _plain(headers: Headers) -> Headers:
+    """Compressed answers cannot be compared yet, whatever the recorded clients accepted."""
+    asked = any(name.lower() == "accept-encoding" for name, _ in headers)
+    return headers if asked else (*headers, ("Accept-Encoding", "identity"))
 
 
 def _clean(

@@ -1,7 +1,8 @@
 """Which pairs can be compared at all, and the judgement of a batch of pairs of one route.
 
 A side that failed, is missing, was cut or was altered makes the pair Incomparable with the reason: never a match, never a
-mismatch of predictions. What failed is judged by ``errors`` and ``excess_errors``.
+mismatch of predictions. What failed is judged by ``errors`` and ``excess_errors``. A candidate's complete answer that
+its codec cannot read, where the other side's can be read, is a change of schema: a login page is not what a model says.
 """
 
 from collections.abc import Sequence
@@ -57,6 +58,10 @@ def judge_batch(
     """One judgement per pair of answers to requests of one route."""
     judged: list[Judgement | None] = [screen(a, b, sides) for a, b in zip(left, right, strict=True)]
     ours, theirs = decode(codec, left), decode(codec, right)
+    for at, judgement in enumerate(judged):
+        if judgement is None and _is_unreadable(theirs[at], codec) and not isinstance(ours[at], Opaque):
+            change = Difference("$", "schema", type(ours[at]).__name__, _unreadable(codec))
+            judged[at] = Mismatch((change,))
     open_at = [at for at, judgement in enumerate(judged) if judgement is None]
     compared = comparator([ours[at] for at in open_at], [theirs[at] for at in open_at])
     for at, judgement in zip(open_at, compared, strict=True):
@@ -69,12 +74,20 @@ def decode(codec: Codec, answers: Sequence[Answer]) -> list[Body]:
     bodies: list[Body] = []
     for body, answer in zip(codec.decode([answer.body for answer in answers], "response"), answers, strict=True):
         if isinstance(body, CodecError):
-            bodies.append(Opaque(f"not readable by {codec.name}", len(answer.body)))
+            bodies.append(Opaque(_unreadable(codec), len(answer.body)))
         elif isinstance(body, Exception):
             raise body  # a codec's closed contract was broken: our crash, not an answer's fault
         else:
             bodies.append(body)
     return bodies
+
+
+def _unreadable(codec: Codec) -> str:
+    return f"not readable by {codec.name}"
+
+
+def _is_unreadable(body: Body, codec: Codec) -> bool:
+    return isinstance(body, Opaque) and body.why == _unreadable(codec)
 
 
 def screen(left: Answer, right: Answer, sides: Sides) -> Judgement | None:

@@ -26,6 +26,7 @@ from replayer.verdict import Verdict
 ROWS = 120
 KEY = b"k" * 32
 PATH = "/v2/models/house/infer"
+ACCEPTED: set[str] = set()
 type Model = Callable[[list[float]], tuple[int, bytes]]
 
 
@@ -53,6 +54,7 @@ def serving(model: Model) -> Iterator[str]:
         wbufsize = 1 << 16  # one write per answer: two would wait for a delayed acknowledgement
 
         def do_POST(self) -> None:
+            ACCEPTED.add(self.headers.get("Accept-Encoding", ""))
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, data = model(body["inputs"][0]["data"])
             self.send_response(status)
@@ -323,3 +325,27 @@ def test_no_word_of_a_live_answer_stays_unless_the_policy_lets_it(tmp_path: Path
     assert {one["kind"] for example in compared["examples"] for one in example["differences"]} == {"flip", "schema"}
     for file in (tmp_path / "run").iterdir():
         assert not any(word in file.read_bytes() for word in (b"Hildegard", b"Kunigunde")), file
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("page", [b"<html>please log in</html>", b""])
+def test_a_candidate_that_answers_200_with_something_else_has_changed_the_schema(
+    page: bytes, recorded: bool, tmp_path: Path
+) -> None:
+    tape = recording(tmp_path / "a.tape")
+    with serving(same) as baseline, serving(lambda _: (200, page)) as candidate:
+        contest = Contest(candidate=candidate, baseline=None if recorded else baseline)
+        result = shadow(Load(captures=[tape]), contest, out=tmp_path / "run")
+
+    shown = result.summary["shadow"]
+    assert isinstance(shown, dict)
+    assert result.verdict is Verdict.FAIL
+    assert shown["schema_changes"] == ROWS
+    assert page == b"" or page not in (tmp_path / "run" / "report.html").read_bytes()
+
+
+def test_answers_are_asked_for_uncompressed(tmp_path: Path) -> None:
+    tape = recording(tmp_path / "a.tape")
+    with serving(same) as candidate:
+        shadow(Load(captures=[tape]), Contest(candidate=candidate), out=tmp_path / "run")
+        assert {"identity"} == ACCEPTED

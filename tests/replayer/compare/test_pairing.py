@@ -1,5 +1,7 @@
 """Pairing: a side that failed, was cut or was altered is Incomparable with its reason, and never a match."""
 
+from dataclasses import replace
+
 import pytest
 
 from captures.codecs.oip_v2 import OipV2
@@ -46,16 +48,19 @@ def test_another_status_class_is_a_mismatch() -> None:
 
 
 def test_a_batch_is_judged_in_order_and_only_what_can_be_compared_is() -> None:
-    left = [GOOD, GOOD, GOOD, GOOD]
+    left = [GOOD, GOOD, GOOD, GOOD, replace(GOOD, body=b"<html>")]
     right = [
         Answer(200, BODY),
         Answer(0, b"", FailureKind.TIMEOUT),
         Answer(200, OTHER),
         Answer(200, b"<html>"),
+        Answer(200, b""),
     ]
     judged = judge_batch(OipV2(), Predictions(), left, right, SIDES)
-    assert [type(one) for one in judged] == [Match, Incomparable, Mismatch, Incomparable]
-    assert judged[3] == Incomparable("candidate answer is opaque: not readable by oip-v2")
+    assert [type(one) for one in judged] == [Match, Incomparable, Mismatch, Mismatch, Incomparable]
+    assert isinstance(judged[3], Mismatch)
+    assert [(one.kind, one.right) for one in judged[3].differences] == [("schema", "not readable by oip-v2")]
+    assert judged[4] == Incomparable("reference answer is opaque: not readable by oip-v2")
 
 
 def test_a_live_side_needs_no_flag_of_validity() -> None:
