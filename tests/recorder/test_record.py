@@ -53,11 +53,16 @@ class Upstream(BaseHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Relays are killed on purpose here: a broken pipe is no news."""
+
+
 @pytest.fixture
 def upstream() -> Iterator[int]:
     Upstream.held.clear()
     Upstream.reached.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    server = QuietServer(("127.0.0.1", 0), Upstream)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server.server_address[1]
