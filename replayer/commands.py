@@ -115,9 +115,9 @@ def replay(
         require=require or (),
         out=out,
         announce=lambda figures: print(told(figures), file=sys.stderr),
-        progress=_progress if sys.stderr.isatty() else None,
+        progress=show_progress if sys.stderr.isatty() else None,
     )
-    _print(result, as_json=as_json)
+    print_result(result, as_json=as_json)
     return result.exit_code
 
 
@@ -174,7 +174,7 @@ def _counts(counts: object) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
-def _print(result: RunResult, *, as_json: bool) -> None:
+def print_result(result: RunResult, *, as_json: bool) -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     if as_json:
@@ -188,7 +188,7 @@ def _json(data: Mapping[str, object]) -> str:
     return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
-def _progress(now_ns: int, attempts: Mapping[str, Attempts]) -> None:
+def show_progress(now_ns: int, attempts: Mapping[str, Attempts]) -> None:
     shown = [
         f"{role}: {int(np.count_nonzero(one.done_ns >= 0)):,} of {len(one):,} rows done"
         for role, one in attempts.items()

@@ -10,7 +10,7 @@ import typer
 
 from captures.errors import UsageError
 from captures.privacy.key import parse_key
-from replayer.commands import _print, _progress, read_duration_ns, read_header, told
+from replayer.commands import print_result, read_duration_ns, read_header, show_progress, told
 from replayer.compare.comparators import Predictions
 from replayer.contest import BUILT_IN, Contest
 from replayer.replay import MAX_IN_FLIGHT, Load, Options
@@ -120,9 +120,9 @@ def shadow(
         require=require or (),
         out=out,
         announce=lambda figures: _announce(figures, built_in=not require, paced=contest.paced),
-        progress=_progress if sys.stderr.isatty() else None,
+        progress=show_progress if sys.stderr.isatty() else None,
     )
-    _print(result, as_json=as_json)
+    print_result(result, as_json=as_json)
     return result.exit_code
 
 

@@ -5,7 +5,7 @@ spelling too (``1.50`` stays ``1.50``).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,19 @@ def replaced(body: bytes, edits: Sequence[Edit]) -> bytes:
         position = stop
     parts.append(body[position:])
     return b"".join(parts)
+
+
+def with_features(
+    bodies: Sequence[bytes],
+    columns: Mapping[str, Sequence[NDArray[np.float64]]],
+    cells_of: Callable[[bytes], Sequence[Cells]],
+) -> list[bytes]:
+    """`codec.Codec.encode_features` for a codec that can say where its cells are. Raises CodecError."""
+    result = []
+    for position, body in enumerate(bodies):
+        wanted = {name: column[position] for name, column in columns.items() if len(column[position])}
+        result.append(with_columns(body, cells_of(body), wanted) if wanted else body)
+    return result
 
 
 def with_columns(body: bytes, cells: Sequence[Cells], wanted: Mapping[str, NDArray[np.float64]]) -> bytes:

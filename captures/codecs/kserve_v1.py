@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.codecs.arrays import feature_columns, numeric, object_array
-from captures.codecs.body import Body, Document, Opaque, Role, Tensor, Tensors
-from captures.codecs.cells import Cells, with_columns
+from captures.codecs.body import Body, Document, Role, Tensor, Tensors
+from captures.codecs.cells import Cells, with_features
 from captures.codecs.codec import Claim, Leaf, Side
-from captures.codecs.compressed import is_compressed
+from captures.codecs.json_body import decoded
 from captures.codecs.json_spans import Path, Span, load, numbers_in, scan
 from captures.codecs.routes import Route, claim_path
 from captures.errors import CodecError
@@ -54,7 +54,7 @@ class KServeV1:
         return claim_path(self.name, ROUTES, request.method, request.target)
 
     def decode(self, bodies: Sequence[bytes], side: Side) -> list[Body | Exception]:
-        return [_decoded(body, side) for body in bodies]
+        return [decoded(body, side, _document) for body in bodies]
 
     def leaves(self, body: bytes, side: Side) -> list[Leaf]:
         spans = scan(body)
@@ -69,23 +69,10 @@ class KServeV1:
     def encode_features(
         self, bodies: Sequence[bytes], columns: Mapping[str, Sequence[NDArray[np.float64]]]
     ) -> list[bytes]:
-        result = []
-        for position, body in enumerate(bodies):
-            wanted = {name: column[position] for name, column in columns.items() if len(column[position])}
-            result.append(with_columns(body, _cells(body), wanted) if wanted else body)
-        return result
+        return with_features(bodies, columns, _cells)
 
 
 # -- decoding
-
-
-def _decoded(body: bytes, side: Side) -> Body | Exception:
-    if is_compressed(body):
-        return Opaque("content-encoding", len(body))
-    try:
-        return _document(load(body), side)
-    except CodecError as error:
-        return error
 
 
 def _document(value: object, side: Side) -> Body:
@@ -176,8 +163,8 @@ def _value_role(path: Path, kind: str, side: Side, rows: bool) -> Role:
 def _cells(body: bytes) -> list[Cells]:
     """The cells of every feature. A repeated key counts in its last place, as it does for a decoder."""
     value = load(body)
-    decoded = _document(value, "request")
-    assert isinstance(decoded, Tensors)
+    meant = _document(value, "request")
+    assert isinstance(meant, Tensors)
     assert isinstance(value, dict)
     form = _form(value, "request")
     spans: dict[tuple[str, int], list[tuple[int, int]]] = {}
@@ -195,7 +182,7 @@ def _cells(body: bytes) -> list[Cells]:
             spans.setdefault((name, row), []).extend(numbers_in(body, start, stop))
         else:
             spans.setdefault((name, row), []).append((start, stop))
-    return [Cells(tensor, _in_rows(tensor, spans)) for tensor in decoded.tensors]
+    return [Cells(tensor, _in_rows(tensor, spans)) for tensor in meant.tensors]
 
 
 def _in_rows(tensor: Tensor, spans: Mapping[tuple[str, int], list[tuple[int, int]]]) -> list[tuple[int, int] | None]:

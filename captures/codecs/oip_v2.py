@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.codecs.arrays import feature_columns, flat_list, numeric, object_array
-from captures.codecs.body import Body, Document, Opaque, Role, Tensor, Tensors
-from captures.codecs.cells import INTEGER_RANGE, Cells, with_columns
+from captures.codecs.body import Body, Document, Role, Tensor, Tensors
+from captures.codecs.cells import INTEGER_RANGE, Cells, with_features
 from captures.codecs.codec import Claim, Leaf, Side
-from captures.codecs.compressed import is_compressed
+from captures.codecs.json_body import decoded
 from captures.codecs.json_spans import Path, Span, load, numbers_in, scan, text_of
 from captures.codecs.routes import Route, claim_path
 from captures.errors import CodecError
@@ -89,7 +89,7 @@ class OipV2:
         return claim_path(self.name, ROUTES, request.method, request.target)
 
     def decode(self, bodies: Sequence[bytes], side: Side) -> list[Body | Exception]:
-        return [_decoded(body, side) for body in bodies]
+        return [decoded(body, side, _document) for body in bodies]
 
     def leaves(self, body: bytes, side: Side) -> list[Leaf]:
         spans = scan(body)
@@ -106,23 +106,10 @@ class OipV2:
     def encode_features(
         self, bodies: Sequence[bytes], columns: Mapping[str, Sequence[NDArray[np.float64]]]
     ) -> list[bytes]:
-        result = []
-        for position, body in enumerate(bodies):
-            wanted = {name: column[position] for name, column in columns.items() if len(column[position])}
-            result.append(with_columns(body, _cells(body), wanted) if wanted else body)
-        return result
+        return with_features(bodies, columns, _cells)
 
 
 # -- decoding
-
-
-def _decoded(body: bytes, side: Side) -> Body | Exception:
-    if is_compressed(body):
-        return Opaque("content-encoding", len(body))
-    try:
-        return _document(load(body), side)
-    except CodecError as error:
-        return error
 
 
 def _document(value: object, side: Side) -> Body:
@@ -247,8 +234,8 @@ def _data_role(kind: str, side: Side, rank: int) -> Role:
 
 def _cells(body: bytes) -> list[Cells]:
     """The cells of every input. A repeated key counts in its last place, as it does for a decoder."""
-    decoded = _document(load(body), "request")
-    assert isinstance(decoded, Tensors)
+    meant = _document(load(body), "request")
+    assert isinstance(meant, Tensors)
     spans: dict[int, list[tuple[int, int] | None]] = {}
     for path, start, stop, kind in scan(body):
         if kind == "key" and path == ("inputs",):
@@ -260,4 +247,4 @@ def _cells(body: bytes) -> list[Cells]:
                 spans[path[1]].extend(numbers_in(body, start, stop))
             else:
                 spans[path[1]].append((start, stop))
-    return [Cells(tensor, spans.get(index, [])) for index, tensor in enumerate(decoded.tensors)]
+    return [Cells(tensor, spans.get(index, [])) for index, tensor in enumerate(meant.tensors)]
