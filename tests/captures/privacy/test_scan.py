@@ -33,7 +33,7 @@ def exchange(
         json.dumps(json.dumps(json.dumps(SECRET))).encode(),
         "".join(f"\\u{ord(letter):04X}" for letter in SECRET).encode(),
         b"a=Zo%C3%ab%2fM%C3%BCller%2B7%3f",
-        gzip.compress(b"x" + SECRET.encode()),
+        gzip.compress(b"x" + SECRET.encode(), mtime=0),
         *(base64.b64encode(b"." * shift + SECRET.encode() + b"..") for shift in range(3)),
         *(base64.urlsafe_b64encode(b"." * shift + SECRET.encode()).rstrip(b"=") for shift in range(3)),
     ],

@@ -18,7 +18,7 @@ from replayer.transport import Event, Wire
 from replayer.transport.aio import AiohttpTransport, failure_of
 
 SECOND = 1_000_000_000
-GZIPPED = gzip.compress(b'{"outputs":1}')
+GZIPPED = gzip.compress(b'{"outputs":1}', mtime=0)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 
