@@ -148,7 +148,7 @@ PLACES: dict[str, Plant] = {
     "CSV": lambda s: exchange("/invocations", body=f"a,b\n1,{s}\n".encode()),
     "text": lambda s: exchange("/score", body=s.encode()),
     "gzip": lambda s: exchange(
-        body=gzip.compress(v2(id=s, data=s, datatype="BYTES"), mtime=0, mtime=0), headers=(*JSON, ("Content-Encoding", "gzip"))
+        body=gzip.compress(v2(id=s, data=s, datatype="BYTES"), mtime=0), headers=(*JSON, ("Content-Encoding", "gzip"))
     ),
     "broken JSON": lambda s: exchange(body=v2(id=s)[:-1]),
     "response text": lambda s: exchange(body=v2(), got=s.encode()),
