@@ -222,9 +222,7 @@ def _read_header(path: str, read_at: ReadAt, size: int) -> tuple[Header, Piece, 
     if not magic:
         raise CaptureError(f"{path}: empty; a capture starts with a header")
     if len(magic) < MAGIC_SIZE or not magic.startswith(MAGIC):
-        raise CaptureError(
-            f"{path}: not a capture (shadowtape writes files that end in .tape; others come in by `shadowtape import`)"
-        )
+        raise CaptureError(f"{path}: not a capture; name a file that `shadowtape` wrote")
     if magic[-1] > FORMAT_VERSION:
         raise CaptureError(
             f"{path}: format version {magic[-1]}; this shadowtape reads up to {FORMAT_VERSION}: update it"
