@@ -46,7 +46,7 @@ class Capture:
         self.digest, self.tail = found.digest, found.tail
         self._damage = list(found.damage)
         commits = [flush.commit for segment in found.segments for flush in segment.flushes]
-        self.commit = commits[-1] if commits else Commit()
+        self.commit = commits[-1] if commits else Commit(sampling_rate=float(self.header.sampling_rate))
         self._starts = np.cumsum([0] + [segment.exchanges for segment in found.segments])
         self._decoded: OrderedDict[tuple[int, bool], tuple[Batch, int]] = OrderedDict()
 

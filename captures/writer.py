@@ -44,7 +44,7 @@ class CaptureWriter:
             raise ValueError(f"segment_bytes is between 1 and {SEGMENT_BYTES}")
         self._write, self._sync, self._level, self._segment_bytes = write, sync_marker, level, segment_bytes
         self._hash = hashlib.blake2b(digest_size=DIGEST_SIZE)
-        self._last = Commit()
+        self._last = Commit(sampling_rate=float(header.sampling_rate))
         self._entries: list[Entry] = []
         self._pending = Commit()  # totals of what was appended since the last commit
         self._encoder: SegmentEncoder | None = None

@@ -174,3 +174,9 @@ def test_a_capture_closes_what_it_was_given() -> None:
         pass
 
     assert closed == [True]
+
+
+def test_a_file_without_a_commit_confesses_the_rate_it_was_made_with() -> None:
+    capture = capture_of(capture_bytes([], seal=False, sampling_rate=0.25))
+
+    assert capture.confessions.sampling_rate == 0.25
