@@ -18,7 +18,7 @@ from captures.version import __version__
 # name: (where, one line). The help of a command itself is its docstring; docs/reference.md has them all.
 COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("recorder.commands:record", "Relay traffic to an upstream and capture a pseudonymised copy."),
-    "inspect": ("captures.commands:inspect", "What a capture holds: routes, rates, latencies, confessions."),
+    "inspect": ("captures.commands:inspect", "What a capture holds: routes, rates, service times, confessions."),
     "verify": ("captures.commands:verify", "Check every checksum and claim of a capture."),
     "audit": ("captures.commands:audit", "Look for secrets inside a capture."),
     "transform": (
@@ -98,7 +98,8 @@ def run(argv: list[str]) -> int:
 
 def crash(error: Exception) -> int:
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # typer's own usage errors
-        return fail(f"{error.format_message()}  (see --help)", 2)
+        said = error.format_message()  # nothing where there were no arguments: the help was printed instead
+        return fail(f"{said}  (see --help)", 2) if said else 2
     if os.environ.get("SHADOWTAPE_DEBUG"):
         traceback.print_exception(error)
     hint = "" if os.environ.get("SHADOWTAPE_DEBUG") else "; set SHADOWTAPE_DEBUG=1 for the traceback"

@@ -43,7 +43,7 @@ def inspect(capture: CaptureArgument, *, json: JsonOption = False) -> int:
     if json:
         print(jsonlib.dumps(found))
     else:
-        _show_facts(Console(highlight=False, soft_wrap=True), str(capture), found)
+        _show_facts(_console(), str(capture), found)
     return 0
 
 
@@ -65,7 +65,7 @@ def verify(capture: CaptureArgument, *, json: JsonOption = False) -> int:
     if json:
         print(jsonlib.dumps(found))
     else:
-        _show_verdict(Console(highlight=False, soft_wrap=True), capture, found)
+        _show_verdict(_console(), capture, found)
     return 0 if found["sound"] else 1
 
 
@@ -98,7 +98,7 @@ def audit(
     if json:
         print(jsonlib.dumps({"clean": clean, "findings": findings, "scanned": scanned, "unread": unread}))
     else:
-        _show_findings(Console(highlight=False, soft_wrap=True), capture, findings, scanned, clean=clean)
+        _show_findings(_console(), capture, findings, scanned, clean=clean)
     if sought < len(values):
         _complain(f"--known {known}: {len(values) - sought} values were not sought, being too short to mean anything")
     if damaged:
@@ -131,6 +131,11 @@ def _tracked[T](steps: Iterable[T], what: str, size: int, total: int) -> Iterabl
     if size < PROGRESS_FROM_BYTES or not sys.stderr.isatty():
         return steps
     return track(steps, what, total=total, console=Console(stderr=True), transient=True)
+
+
+def _console() -> Console:
+    """Wraps between words where somebody looks at it; a line stays a line in a pipe."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _complain(message: str) -> None:
@@ -172,7 +177,10 @@ def _show_facts(console: Console, name: str, found: dict[str, Any]) -> None:
 
 
 def _routes_table(routes: list[dict[str, Any]]) -> Table:
-    table = Table("method", "path", "codec", "model", box=None, padding=(0, 2, 0, 0))
+    table = Table("method", box=None, padding=(0, 2, 0, 0))
+    table.add_column("path", overflow="fold")
+    table.add_column("codec")
+    table.add_column("model", overflow="fold")
     table.add_column("count", justify="right")
     for route in routes[:ROUTES_SHOWN]:
         cells = (route["method"], route["path"] or "-", route["codec"], route["model"] or "-")

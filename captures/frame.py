@@ -43,7 +43,6 @@ class PieceFlags(IntFlag):
 
 META_KINDS = frozenset({Kind.HEADER, Kind.START, Kind.COMMIT, Kind.INDEX})
 STREAM_KINDS = (Kind.COLUMNS, Kind.NAMES, Kind.HEADS, Kind.CHUNKS, Kind.BODIES)
-FIRST_PRIVATE_KIND = 128
 
 _HEADER = struct.Struct("<BBIII")
 _CRC = struct.Struct("<I")

@@ -60,8 +60,9 @@ def record(
 ) -> int:
     """Relay traffic to an upstream and capture a pseudonymised copy of it.
 
-    Clients talk to --listen as if it were the upstream. When the recorder is slow, full or broken the copy is dropped and
-    counted, the traffic goes on. Ctrl-C or SIGTERM: stop accepting, finish what is in flight, seal the capture.
+    Clients talk to --listen as if it were the upstream. When the recorder is
+    slow, full or broken the copy is dropped and counted, the traffic goes on.
+    Ctrl-C or SIGTERM: stop accepting, finish what is in flight, seal the capture.
 
     [bold]Examples[/bold]
 

@@ -27,43 +27,61 @@ REFUSED_HEADERS = frozenset(
 
 
 def replay(
-    capture: Annotated[list[Path], typer.Argument(help="Captures, laid over each other.", show_default=False)],
-    target: Annotated[
-        str, typer.Option(help="Where to send: http(s)://HOST[:PORT], a path prefix allowed.", show_default=False)
+    capture: Annotated[
+        list[Path], typer.Argument(metavar="CAPTURE", help="Captures, laid over each other.", show_default=False)
     ],
-    speed: Annotated[str, typer.Option(help="5 is five times as fast, 0.5 half as fast.")] = "1",
-    copies: Annotated[str, typer.Option(help="3 sends every request three times in all.")] = "1",
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Where to send: http(s)://HOST[:PORT], a path prefix allowed.", show_default=False
+        ),
+    ],
+    speed: Annotated[str, typer.Option(metavar="FACTOR", help="5 is five times as fast, 0.5 half as fast.")] = "1",
+    copies: Annotated[str, typer.Option(metavar="NUMBER", help="3 sends every request three times in all.")] = "1",
     transform: Annotated[
         list[str] | None,
-        typer.Option("--transform", "-t", help="One more step, such as 'noise:feature=MedInc,sd=0.5'; in order."),
+        typer.Option(
+            "--transform", "-t", metavar="STEP", help="One more step, such as 'noise:feature=age,sd=1'; in order."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed sends the same bytes at the same times.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed sends the same bytes at the same times.")
+    ] = 0,
     require: Annotated[
-        list[str] | None, typer.Option(help="An objective, such as 'latency.p99 < 50ms' or 'errors < 0.1%'.")
+        list[str] | None,
+        typer.Option(metavar="OBJECTIVE", help="An objective, such as 'latency.p99 < 50ms' or 'errors < 0.1%'."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<time>-<id>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The run's folder. Default: runs/<time>-<id>.")
+    ] = None,
     max_in_flight: Annotated[
-        int, typer.Option(min=1, help="At this many unanswered, rows are shed and counted.")
+        int, typer.Option(metavar="N", min=1, help="At this many unanswered, rows are shed and counted.")
     ] = MAX_IN_FLIGHT,
-    timeout: Annotated[str, typer.Option(help="From sending a row to the last byte of its answer.")] = "30s",
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="From sending a row to the last byte of its answer.")
+    ] = "30s",
     keep_bodies: Annotated[
         bool, typer.Option("--keep-bodies", help="Keep the answers, under the capture's policy.")
     ] = False,
     header: Annotated[
         list[str] | None,
-        typer.Option(help="Send a header whose value is read from the environment: 'Authorization: env:TOKEN'."),
+        typer.Option(
+            metavar="HEADER", help="Send a header whose value is read from the environment: 'Authorization: env:TOKEN'."
+        ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A host that is not this machine and may be loaded.")
+        list[str] | None, typer.Option(metavar="HOST", help="A host that is not this machine and may be loaded.")
     ] = None,
     allow_source: Annotated[
         bool, typer.Option("--allow-source", help="Load the server the capture came from.")
     ] = False,
     allow_path: Annotated[
-        list[str] | None, typer.Option(help="Send what is not inference too: 'GET /v2/*' as METHOD and path, a glob.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Send what is not inference too: 'GET /v2/*' as METHOD and path, a glob."),
     ] = None,
     expect_status: Annotated[
-        list[int] | None, typer.Option(min=100, max=599, help="A status that may differ from the recorded one.")
+        list[int] | None,
+        typer.Option(metavar="STATUS", min=100, max=599, help="A status that may differ from the recorded one."),
     ] = None,
     dry_run_only: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
@@ -72,7 +90,8 @@ def replay(
 ) -> int:
     """Send a capture at a target, at its recorded times, and judge the result.
 
-    Open loop: every request goes out at its time, whatever the target does, and is measured from that time.
+    Open loop: every request goes out at its time, whatever the target does,
+    and is measured from that time.
 
     [bold]Examples[/bold]
 
@@ -84,8 +103,8 @@ def replay(
 
     shadowtape replay monday.tape --target http://127.0.0.1:8080 --copies 3 --dry-run --json
 
-    Exit codes: 0 done, PASS or UNJUDGED; 1 FAIL; 2 usage; 3 INVALID; 4 INCONCLUSIVE; 5 capture unreadable; 6 refused or not
-    reachable; 130 interrupted.
+    Exit codes: 0 PASS or UNJUDGED; 1 FAIL; 2 usage; 3 INVALID; 4 INCONCLUSIVE;
+    5 capture unreadable; 6 refused or not reachable; 130 interrupted.
     """
     load = Load(
         captures=capture,

@@ -22,7 +22,7 @@ from replayer.plan import Plan, figures, plan_of
 from replayer.rails import check_target
 from replayer.report import html
 from replayer.runs import TAPE, RunFolder, create_run, discard, machine, new_key, new_run_id, now, run_header, versions
-from replayer.sending import Progress, Sent, send
+from replayer.sending import DRAIN_MARGIN_NS, Progress, Sent, send
 from replayer.taping import batches_of
 from replayer.target import Target, parse_target
 from replayer.transport.surroundings import look_around
@@ -171,7 +171,7 @@ def _send(
             room -= reply.size
             kept[row] = reply
 
-    default = Settings(max_in_flight=options.max_in_flight, drain_ns=options.timeout_ns + 1_000_000_000)
+    default = Settings(max_in_flight=options.max_in_flight, drain_ns=options.timeout_ns + DRAIN_MARGIN_NS)
     return send(
         plan,
         [target],

@@ -33,7 +33,7 @@ try:
 except ImportError:  # Windows
     uvloop = None  # type: ignore[assignment]
 
-DRAIN_MARGIN_NS = 1_000_000_000  # past the rows' own timeout
+DRAIN_MARGIN_NS = 1_000_000_000  # answers are awaited this much longer than the rows' own timeout
 SWITCH_S = 0.0005
 """How long the materialising thread may keep the interpreter from the loop. The default of 5 ms would be our lateness."""
 PROGRESS_S = 1.0

@@ -31,7 +31,7 @@ from replayer.plan import Plan, figures, plan_of
 from replayer.replay import EXIT_INTERRUPTED, KEPT_BYTES, Load, Options, RunResult, open_all, rails
 from replayer.report import html
 from replayer.runs import TAPE, RunFolder, create_run, discard, machine, new_key, new_run_id, now, run_header, versions
-from replayer.sending import Progress, Sent, send
+from replayer.sending import DRAIN_MARGIN_NS, Progress, Sent, send
 from replayer.taping import batches_of
 from replayer.target import Target
 from replayer.validity import judge_run
@@ -126,7 +126,7 @@ def _send(
                 room -= reply.size
                 raw[role][row] = reply
 
-    default = Settings(max_in_flight=options.max_in_flight, drain_ns=options.timeout_ns + 1_000_000_000)
+    default = Settings(max_in_flight=options.max_in_flight, drain_ns=options.timeout_ns + DRAIN_MARGIN_NS)
     return send(
         plan,
         targets,

@@ -19,64 +19,105 @@ from replayer.shadow import shadow as run_shadow
 
 
 def shadow(
-    capture: Annotated[list[Path], typer.Argument(help="Captures, laid over each other.", show_default=False)],
+    capture: Annotated[
+        list[Path], typer.Argument(metavar="CAPTURE", help="Captures, laid over each other.", show_default=False)
+    ],
     candidate: Annotated[
         str,
-        typer.Option(help="Who is judged: [NAME=]http(s)://HOST[:PORT], a path prefix allowed.", show_default=False),
+        typer.Option(
+            metavar="[NAME=]URL",
+            help="Who is judged: http(s)://HOST[:PORT], a path prefix allowed.",
+            show_default=False,
+        ),
     ],
-    baseline: Annotated[str | None, typer.Option(help="Compare with the live answers of this URL.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="URL", help="Compare with the live answers of this URL.")
+    ] = None,
     recorded: Annotated[bool, typer.Option("--recorded", help="Compare with the answers in the capture.")] = False,
     transform: Annotated[
         list[str] | None,
-        typer.Option("--transform", "-t", help="One more step, such as 'noise:feature=MedInc,sd=0.5'; in order."),
+        typer.Option(
+            "--transform", "-t", metavar="STEP", help="One more step, such as 'noise:feature=age,sd=1'; in order."
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="An objective, such as 'agreement >= 99%' or 'flips <= 1%'. Default: built-in ones."),
+        typer.Option(
+            metavar="OBJECTIVE",
+            help="An objective, such as 'agreement >= 99%' or 'flips <= 1%'. Default: built-in ones.",
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Relative tolerance of scores, 0.01 for 1 %. Default: what rounding may do, by datatype."),
+        typer.Option(
+            metavar="NUMBER",
+            help="Relative tolerance of scores, 0.01 for 1 %. Default: what rounding may do, by datatype.",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Turns a single score into a label: at or above, or below. Default: scores stay scores."),
+        typer.Option(
+            metavar="NUMBER",
+            help="Turns a single score into a label: at or above, or below. Default: scores stay scores.",
+        ),
     ] = None,
     speed: Annotated[
         str | None,
-        typer.Option(help="Send at recorded times, 5 times as fast at 5, and judge times too. Default: few in flight."),
+        typer.Option(
+            metavar="FACTOR",
+            help="Send at recorded times, 5 times as fast at 5, and judge times too. Default: few in flight.",
+        ),
     ] = None,
     max_in_flight: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Unanswered rows at a time. Default: {FEW_IN_FLIGHT}; with --speed {MAX_IN_FLIGHT}."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help=f"Unanswered rows at a time. Default: {FEW_IN_FLIGHT}; with --speed {MAX_IN_FLIGHT}.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed sends the same rows in the same order.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed sends the same rows in the same order.")
+    ] = 0,
     key: Annotated[
         Path | None,
-        typer.Option(help="The recording's key file: compares tokenised answers, which are incomparable otherwise."),
+        typer.Option(
+            metavar="FILE",
+            help="The recording's key file: compares tokenised answers, which are incomparable otherwise.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<time>-<id>.")] = None,
-    timeout: Annotated[str, typer.Option(help="From sending a row to the last byte of its answer.")] = "30s",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The run's folder. Default: runs/<time>-<id>.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="From sending a row to the last byte of its answer.")
+    ] = "30s",
     header: Annotated[
         list[str] | None,
-        typer.Option(help="Send a header whose value is read from the environment: 'Authorization: env:TOKEN'."),
+        typer.Option(
+            metavar="HEADER", help="Send a header whose value is read from the environment: 'Authorization: env:TOKEN'."
+        ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A host that is not this machine and may be asked.")
+        list[str] | None, typer.Option(metavar="HOST", help="A host that is not this machine and may be asked.")
     ] = None,
     allow_source: Annotated[bool, typer.Option("--allow-source", help="Ask the server the capture came from.")] = False,
     allow_path: Annotated[
-        list[str] | None, typer.Option(help="Send what is not inference too: 'GET /v2/*' as METHOD and path, a glob.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Send what is not inference too: 'GET /v2/*' as METHOD and path, a glob."),
     ] = None,
     expect_status: Annotated[
-        list[int] | None, typer.Option(min=100, max=599, help="A status that may differ from the recorded one.")
+        list[int] | None,
+        typer.Option(metavar="STATUS", min=100, max=599, help="A status that may differ from the recorded one."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/reference.md).")] = False,
 ) -> int:
     """Compare a candidate's answers with recorded ones, or with those of a live baseline.
 
-    Sends every row once to each, in a seeded random order with few in flight, and judges labels, scores and schema pair by pair.
-    What cannot be compared is counted with its reason and is never a match. docs/comparing.md explains every number.
+    Sends every row once to each, in a seeded random order with few in flight,
+    and judges labels, scores and schema pair by pair. What cannot be compared is
+    counted with its reason and is never a match. docs/comparing.md explains every
+    number.
 
     [bold]Examples[/bold]
 
@@ -88,8 +129,9 @@ def shadow(
 
     shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 --recorded --speed 1 --require 'latency.p99 < 50ms'
 
-    Exit codes: 0 PASS; 1 FAIL; 2 usage, or a value rewrite against recorded answers; 3 INVALID; 4 INCONCLUSIVE;
-    5 capture unreadable; 6 refused or not reachable; 130 interrupted.
+    Exit codes: 0 PASS; 1 FAIL; 2 usage, or a value rewrite against recorded
+    answers; 3 INVALID; 4 INCONCLUSIVE; 5 capture unreadable; 6 refused or not
+    reachable; 130 interrupted.
     """
     contest = Contest(
         candidate=candidate,

@@ -24,22 +24,26 @@ FAILED = 1
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the capture, the runs and their reports.")] = Path(
-        "demo-out"
-    ),
-    seconds: Annotated[float, typer.Option("--seconds", min=2, max=600, help="How long to record.")] = 24.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Arrivals, invented people, drift.")] = 7,
-    open_report: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Folder for the capture, the runs and their reports.")
+    ] = Path("demo-out"),
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", min=2, max=600, help="How long to record.")
+    ] = 24.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Arrivals, invented people, drift.")] = 7,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> int:
     """The whole path on real data, on this machine: record, check, replay at 5x, shadow a new model, drift.
 
-    Two scikit-learn models are trained on California housing rows (1990 US census) and served by two real HTTP model servers.
-    Real requests, with invented secrets in them, pass through [bold]shadowtape record[/bold]; the rest works on the capture.
-    Every number is measured in this run. Nothing leaves the machine.
+    Two scikit-learn models are trained on California housing rows (1990 US
+    census) and served by two real HTTP model servers. Real requests, with
+    invented secrets in them, pass through [bold]shadowtape record[/bold]; the rest works on
+    the capture. Every number is measured in this run. Nothing leaves the machine.
 
-    Ends with 0 when everything did what it should (a FAIL of the new model is a finding, not a failure), 1 when
-    the capture is unsound, incomplete or holds a secret, 3 when this machine was too busy to keep the replay's schedule.
+    Ends with 0 when everything did what it should (a FAIL of the new model is a
+    finding, not a failure), 1 when the capture is unsound, incomplete or holds a
+    secret, 3 when this machine was too busy to keep the replay's schedule.
 
     [bold]Examples[/bold]
 

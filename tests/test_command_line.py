@@ -40,6 +40,14 @@ def test_usage_errors_are_one_line_and_exit_2(arguments: list[str], capsys: pyte
     assert error.startswith("shadowtape: ")
 
 
+def test_no_arguments_print_the_help_and_no_complaint() -> None:
+    done = shell()
+
+    assert done.returncode == 2
+    assert "Usage: shadowtape" in done.stdout
+    assert not done.stderr
+
+
 def test_the_help_lists_every_command_without_importing_one() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "shadowtape", "--help"],

@@ -31,13 +31,13 @@ from transforms.view import View
 
 
 def transform(
-    capture: Annotated[Path, typer.Argument(help="The capture to read.")],
-    out: Annotated[Path, typer.Argument(help="The capture to write; a new name that ends in .tape.")],
+    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="The capture to read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The capture to write; a new name that ends in .tape.")],
     transforms: Annotated[
         list[str] | None,
         typer.Option("--transform", "-t", metavar="NAME:OPTION=VALUE,…", help="A step of the chain; repeat for more."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same inputs, chain and seed: same result.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same inputs, chain and seed: same result.")] = 0,
     receipt_file: Annotated[
         Path | None, typer.Option("--receipt", metavar="FILE", help="Write the receipt here, as JSON.")
     ] = None,
@@ -45,8 +45,8 @@ def transform(
 ) -> int:
     """Apply transforms to a capture and write a new one, with a receipt that proves what changed.
 
-    Requests stand in the new capture as they would be sent. A request whose values changed loses its recorded response; every
-    other keeps it.
+    Requests stand in the new capture as they would be sent. A request whose
+    values changed loses its recorded response; every other keeps it.
 
     [bold]Examples[/bold]
 

@@ -17,6 +17,7 @@ from captures.columns import Batch
 from captures.exchange import Chunk, Exchange, Flags, Request, Response
 from captures.header import Header
 from transforms.contents import contents
+from transforms.decoding import by_route, feature_columns
 from transforms.plan import schedule_of
 from transforms.schedule import DTYPES, Schedule
 from transforms.transform import Transform, apply
@@ -184,6 +185,7 @@ def _check_rewrites(schedule: Schedule, view: View, already: int, changed_share:
         touched = rewrite.touches(only)
         assert touched.shape == (len(only),), "touches() answers for every row"
         assert touched.dtype == np.bool_, "touches() gives booleans"
+        assert rewrite.kind in {"identity", "value"}, f"a rewrite is of kind identity or value, not {rewrite.kind!r}"
         assert " at 0x" not in repr(rewrite), "a rewrite's repr says what it does, not where it lives in memory"
         together = _contents(view, only, rows)
         recorded = _contents(view, replace(only, rewrites=()), rows)
@@ -193,6 +195,11 @@ def _check_rewrites(schedule: Schedule, view: View, already: int, changed_share:
         assert together == backwards[::-1], "the order of rows changes their contents"
         differs = np.array([new != old for new, old in zip(together, recorded, strict=True)], dtype=np.bool_)
         assert not (differs & ~touched).any(), "a row changed that touches() does not name"
+        if rewrite.kind == "identity":
+            asked = _features(view, replace(only, rewrites=())), _features(view, only)
+            assert asked[0] == asked[1], (
+                "an identity rewrite changed a feature: the right answer may change, so it is of kind value"
+            )
         if rewrite.kind == "value" and touched.any():
             share = float(differs[touched].mean())
             assert share >= changed_share, f"only {share:.0%} of the rows that touches() names changed"
@@ -201,6 +208,19 @@ def _check_rewrites(schedule: Schedule, view: View, already: int, changed_share:
 def _contents(view: View, schedule: Schedule, rows: NDArray[np.int64]) -> list[tuple[object, ...]]:
     said = contents(view, schedule, rows)
     return list(zip(said.targets, said.headers, said.bodies, strict=True))
+
+
+def _features(view: View, schedule: Schedule) -> list[tuple[int, str, bytes]]:
+    """Every feature of every row: (row, name, values), whatever the spelling of its body."""
+    said = contents(view, schedule, np.arange(len(schedule)))
+    found: list[tuple[int, str, bytes]] = []
+    for (name, _route), places in by_route(said.exchanges).items():
+        if codec := view.codec(name):
+            for feature, column in feature_columns(codec, [said.bodies[at] for at in places]).items():
+                found += [
+                    (place, feature, column.values[column.owner == at].tobytes()) for at, place in enumerate(places)
+                ]
+    return found
 
 
 def _head(schedule: Schedule, rows: int) -> Schedule:

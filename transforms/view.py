@@ -75,11 +75,8 @@ class View:
     def names(self) -> tuple[str, ...]:
         return self._columns_and_names()[1]
 
-    def codec_of(self, source: int) -> Codec | None:
-        """None: nobody understands its bodies."""
-        return self.codec(self.names[int(self.columns["codec"][source])])
-
     def codec(self, name: str) -> Codec | None:
+        """None: nobody understands its bodies."""
         return self._codecs(name)
 
     def feature_names(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@
 """
 
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from captures.codecs.codec import Claim, Codec
 from captures.codecs.opaque import OpaqueCodec
+from captures.errors import UsageError
 from captures.exchange import Request
 
 _GROUP = "shadowtape.codecs"
@@ -17,11 +18,25 @@ _LONGEST_CACHED = 512  # characters of method and path
 
 @cache
 def codecs() -> tuple[Codec, ...]:
-    """Every codec, the fallback last. Without distribution metadata (a plain checkout) the built-ins still stand."""
-    found: dict[str, Codec] = {point.name: point.load()() for point in entry_points(group=_GROUP)}
+    """Every codec, the fallback last. Without distribution metadata (a plain checkout) the built-ins still stand.
+
+    Raises UsageError for a plugin that cannot be loaded: without it, its exchanges would silently be taken for opaque.
+    """
+    found = {point.name: _loaded(point) for point in entry_points(group=_GROUP)}
     for codec in _built_in():
         found.setdefault(codec.name, codec)
     return (*found.values(), OpaqueCodec())
+
+
+def _loaded(point: EntryPoint) -> Codec:
+    try:
+        codec: Codec = point.load()()
+    except Exception as error:  # somebody else's code: whatever it raises is about that code
+        raise UsageError(
+            f"codec {point.name!r} cannot be loaded from {point.value}: {type(error).__name__}: {error}; "
+            "repair or uninstall the package that brings it"
+        ) from error
+    return codec
 
 
 def _built_in() -> tuple[Codec, ...]:

@@ -60,7 +60,8 @@ def bodies() -> list[Body]:
 
 def check_comparator(comparator: Comparator, samples: Sequence[Body] = ()) -> None:
     """Raises AssertionError unless the comparator is total (judges any two bodies and never raises), reflexive (an answer
-    never differs from itself), symmetric where it says so, independent of batching, and gives every difference a path.
+    never differs from itself), symmetric where it says so, independent of batching, finds no match where an answer is opaque, and
+    gives every difference a path.
     """
     everything = [*bodies(), *samples]
     for body in everything:
@@ -73,8 +74,14 @@ def check_comparator(comparator: Comparator, samples: Sequence[Body] = ()) -> No
     assert list(map(repr, together)) == [repr(comparator([a], [b])[0]) for a, b in couples], (
         "batching changes a judgement"
     )
-    for judgement in together:
+    for a, b, judgement in zip(left, right, together, strict=True):
         assert isinstance(judgement, Match | Mismatch | Incomparable)
+        assert not (isinstance(judgement, Match) and isinstance(a, Opaque)), (
+            "an answer that could not be read is no match"
+        )
+        assert not (isinstance(judgement, Match) and isinstance(b, Opaque)), (
+            "an answer that could not be read is no match"
+        )
         if isinstance(judgement, Mismatch):
             assert judgement.differences, "a mismatch without a difference"
             assert all(difference.path for difference in judgement.differences), "a difference without a path"

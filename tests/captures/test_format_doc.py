@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from captures import frame
+from captures.codecs import registry
+from captures.codecs.opaque import OpaqueCodec
 from captures.columns import COLUMNS, NAME_COLUMNS, Head
 from captures.exchange import FailureKind, Flags
 from captures.frame import CRC_SIZE, LIMITS, MAGIC, MAGIC_SIZE, PIECE_HEADER_SIZE, SYNC_SIZE, TRAILER_SIZE, Kind
@@ -40,6 +42,10 @@ def test_flags_of_pieces() -> None:
     expected = [(int(flag), str(flag.name).lower()) for flag in frame.PieceFlags]
 
     assert [(int(row[0]), row[1]) for row in table("Flags of pieces")] == expected
+
+
+def test_codecs() -> None:
+    assert {row[0] for row in table("Codecs")} == {codec.name for codec in (*registry._built_in(), OpaqueCodec())}
 
 
 def test_flags_of_exchanges_and_kinds_of_failures() -> None:

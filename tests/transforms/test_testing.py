@@ -1,7 +1,7 @@
 """The conformance kit is worth what it catches: each promise, broken on purpose."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from transforms.noise import Noise
 from transforms.random_rows import row_key
 from transforms.schedule import Rows, Schedule
 from transforms.testing import check_transform
@@ -92,6 +93,23 @@ def test_a_broken_promise_is_found(fault: str) -> None:
     what, complaint = FAULTS[fault]
     with pytest.raises(AssertionError, match=complaint):
         check_transform(Doing(what))
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"), [("identity", "identity rewrite changed a feature"), ("vlaue", "not 'vlaue'")]
+)
+def test_a_rewrite_of_the_wrong_kind_is_found(kind: str, complaint: str) -> None:
+    @dataclass(frozen=True)
+    class Mislabelled(Noise):
+        def __call__(self, schedule: Schedule, view: View, rng: Generator) -> Schedule:
+            rewritten = Noise.__call__(self, schedule, view, rng)
+            (rewrite,) = rewritten.rewrites
+            wrong = type("Wrong", (type(rewrite),), {"kind": kind})
+            given = {one.name: getattr(rewrite, one.name) for one in fields(rewrite)}  # type: ignore[arg-type]  # a dataclass
+            return replace(rewritten, rewrites=(wrong(**given),))
+
+    with pytest.raises(AssertionError, match=complaint):
+        check_transform(Mislabelled(feature="amount", sd=1))
 
 
 @pytest.mark.parametrize("what", [lambda schedule, rng: schedule, late, rewriting("")])

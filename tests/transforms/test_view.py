@@ -156,9 +156,9 @@ def test_a_capture_nobody_understands_has_no_features() -> None:
         view.feature("amount")
 
 
-def test_the_codec_of_a_source_is_found_by_name() -> None:
+def test_codecs_are_found_by_name() -> None:
     view = View(example_captures(1), codecs=lambda name: None if name == "opaque" else view_codec)
     view_codec: Any = object()
 
-    assert view.codec_of(0) is view_codec
-    assert view.codec_of(1) is None
+    assert view.codec("oip-v2") is view_codec
+    assert view.codec("opaque") is None

@@ -1,7 +1,10 @@
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from captures.codecs import registry
 from captures.codecs.registry import classify, codec_named, codecs
+from captures.errors import UsageError
 from captures.exchange import Request
 
 
@@ -12,6 +15,17 @@ def test_built_ins_stand_with_and_without_entry_points(monkeypatch: pytest.Monke
     assert {codec.name for codec in codecs()} >= {"oip-v2", "kserve-v1", "opaque"}
     monkeypatch.setattr(registry, "entry_points", nothing)
     assert [codec.name for codec in codecs.__wrapped__()] == ["oip-v2", "kserve-v1", "opaque"]
+
+
+def test_a_plugin_that_cannot_be_loaded_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: str) -> tuple[EntryPoint, ...]:
+        return (EntryPoint("toy", "no_such_package.toy:Toy", "shadowtape.codecs"),)
+
+    monkeypatch.setattr(registry, "entry_points", broken)
+    with pytest.raises(
+        UsageError, match=r"codec 'toy' cannot be loaded from no_such_package\.toy:Toy: ModuleNotFoundError"
+    ):
+        codecs.__wrapped__()
 
 
 def test_the_fallback_comes_last() -> None:

@@ -1,6 +1,7 @@
 """Comparators: tables of what decides, and the conformance kit."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -198,3 +199,15 @@ def test_a_tensor_whose_data_disagree_with_its_shape_is_judged_all_the_same() ->
     assert isinstance(pair(short, short), Match)
     assert kind(pair(short, one("FP32", 0.0, 0.0, 0.0, 0.0, shape=(2, 2)))) == "schema"
     assert isinstance(pair(Tensors((tensor("id", "BYTES", ["a"], role=Role.OTHER),)), Tensors(())), Incomparable)
+
+
+def test_a_comparator_that_matches_what_nobody_could_read_is_found() -> None:
+    class Agrees:
+        name = "agrees"
+        symmetric = True
+
+        def __call__(self, left: Sequence[Body], right: Sequence[Body]) -> list[Judgement]:
+            return [Match() for _ in zip(left, right, strict=True)]
+
+    with pytest.raises(AssertionError, match="no match"):
+        check_comparator(Agrees())
