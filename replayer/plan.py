@@ -103,20 +103,13 @@ def figures(plan: Plan) -> dict[str, object]:
     return {
         "rows": len(schedule),
         "duration_s": round(schedule.duration_ns / NS_PER_S, 6),
-        "peak_rps": peak_rps(schedule.at_ns),
+        "peak_rps": schedule.peak_rps,
         "bytes": int(plan.sizes.sum()),
         "unsafe": unsafe(plan),
         "dropped": plan.dropped,
         "seed": plan.seed,
         "load": load(plan),
     }
-
-
-def peak_rps(at_ns: NDArray[np.int64]) -> int:
-    """Rows in the busiest second, wherever it begins."""
-    if not len(at_ns):
-        return 0
-    return int((np.searchsorted(at_ns, at_ns + NS_PER_S, side="left") - np.arange(len(at_ns))).max())
 
 
 def unsafe(plan: Plan) -> list[dict[str, object]]:

@@ -76,6 +76,14 @@ class Schedule:
         return len(self.at_ns)
 
     @property
+    def peak_rps(self) -> int:
+        """Rows in the busiest second, wherever it begins."""
+        if not len(self):
+            return 0
+        ends = np.searchsorted(self.at_ns, self.at_ns + 1_000_000_000, side="left")
+        return int((ends - np.arange(len(self))).max())
+
+    @property
     def duration_ns(self) -> int:
         return int(self.at_ns[-1]) if len(self) else 0
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from captures.exchange import Flags
 from captures.testing import capture_bytes, capture_of, example_exchange, example_exchanges
-from replayer.plan import figures, peak_rps, plan_of
+from replayer.plan import figures, plan_of
 from transforms.catalogue import build_all
 from transforms.schedule import Rows, Schedule
 
@@ -43,13 +43,6 @@ def test_a_dry_run_says_how_much_when_and_how_dangerous() -> None:
     assert isinstance(load, dict)
     assert load["recording"] == pytest.approx(10, rel=0.1)
     assert load["production"] == pytest.approx(load["recording"] / 4, rel=1e-3)
-
-
-def test_the_busiest_second_may_begin_anywhere() -> None:
-    at_ns = np.array([0, 900, 950, 1000, 1850, 5000]) * 1_000_000
-
-    assert peak_rps(at_ns) == 4
-    assert peak_rps(at_ns[:0]) == 0
 
 
 def test_damage_is_found_before_a_row_is_sent_and_counted() -> None:

@@ -32,6 +32,11 @@ def test_the_empty_schedule_takes_no_time() -> None:
     assert len(Schedule.empty()) == Schedule.empty().duration_ns == 0
 
 
+def test_the_busiest_second_may_begin_anywhere() -> None:
+    assert schedule([at * 1_000_000 for at in (0, 900, 950, 1000, 1850, 5000)]).peak_rps == 4
+    assert Schedule.empty().peak_rps == 0
+
+
 @pytest.mark.parametrize("column", list(DTYPES))
 def test_the_digest_covers_every_column(column: str) -> None:
     one = schedule([0, 1, 2])
