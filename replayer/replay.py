@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from captures.amounts import exact
 from captures.confessions import Confessions
 from captures.errors import RefusedError, UsageError
 from captures.reader import Capture
@@ -51,6 +52,16 @@ class Load:
     transforms: Sequence[str] = ()
     seed: int = 0
     allow_paths: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UsageError in the words of who wrote it: not everybody knows which transform is behind ``--speed``."""
+        for flag, value in (("--speed", self.speed), ("--copies", self.copies)):
+            try:
+                number = exact(value, flag)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+            if number <= 0:
+                raise UsageError(f"{flag} is {value}; it must be above 0")
 
     @property
     def steps(self) -> list[str]:
