@@ -137,7 +137,7 @@ class _Watch:
 
 async def _relay(chosen: RecordOptions, session: Session, watch: _Watch) -> int:
     from recorder.addon import Recorder  # noqa: PLC0415 - see record
-    from recorder.relay import Relay  # noqa: PLC0415
+    from recorder.relay import Relay  # noqa: PLC0415 - see record
 
     stop = watch.attach()
     recorder = Recorder(session.recording, session.zero_ns)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
+
 from captures.exchange import Exchange
 from captures.privacy.policy import Policy
 from captures.privacy.pseudonymise import Pseudonymiser
@@ -23,6 +25,15 @@ def broken_off(sent: Sent, judged: Sequence[Judged]) -> list[Judged]:
     if sent.stop.reason == "interrupted" and judged:
         return [Judged(expr="run", verdict=Verdict.INCONCLUSIVE, why="interrupted before its end")]
     return []
+
+
+def interruption(sent: Sent, role: str) -> list[str]:
+    """The first reason of an interrupted run: how much of it there was."""
+    if sent.stop.reason != "interrupted":
+        return []
+    dispatched_ns = sent.attempts[role].dispatched_ns
+    unsent = int(np.count_nonzero(dispatched_ns < 0))
+    return [f"interrupted: {unsent:,} of {len(dispatched_ns):,} rows were never sent"]
 
 
 def notes(plan: Plan, sent: Sent, generator: Generator) -> list[str]:

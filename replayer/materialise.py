@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.exchange import RUN_HEADER, Exchange, Headers
+from captures.privacy.surrogate import MARKER
 from replayer.transport import Wire
 from transforms.fresh_ids import ID_HEADERS
 from transforms.rewrite import apply_rewrites
@@ -33,7 +34,6 @@ SENT_HEADERS = frozenset(
 OWN_HEADERS = frozenset(
     {RUN_HEADER.lower(), "traceparent", "content-length", "host", "connection", "transfer-encoding"}
 )
-TOKEN = "stk1_"  # noqa: S105 - how a surrogate begins: it stands for a secret and is none
 CACHED_HEADERS = 4096
 
 
@@ -111,7 +111,7 @@ class Materialiser:
         if name in self._replaced:
             return False
         # An id may be a token: it is only ever compared with itself. Any other token would be read as what it stands for.
-        return name in ID_HEADERS or (name in SENT_HEADERS and TOKEN not in value)
+        return name in ID_HEADERS or (name in SENT_HEADERS and MARKER not in value)
 
     def _remember(self, row: int, target: str) -> None:
         number = self._numbers.get(target)

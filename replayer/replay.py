@@ -13,7 +13,7 @@ from captures.errors import RefusedError, UsageError
 from captures.reader import Capture
 from captures.store import open_capture
 from replayer import objective
-from replayer.account import broken_off, inputs_of, notes, protector
+from replayer.account import broken_off, inputs_of, interruption, notes, protector
 from replayer.attempt import Reply
 from replayer.driver import Settings
 from replayer.fold import numbers, series, spread_ms
@@ -203,8 +203,7 @@ def _judge(
     generator = judge_run(attempts, plan.recorded_status, objectives, expect_status=options.expect_status, cpu=sent.cpu)
     judged = judge_all(objectives, Evidence(attempts=attempts, labels={name: plan.label(name) for name in LABELS}))
     verdict, why = combine([*judged, *broken_off(sent, judged)], generator.reasons)
-    if sent.stop.reason == "interrupted":
-        why.insert(0, f"interrupted: {_unsent(sent, target):,} of {len(attempts):,} rows were never sent")
+    why = [*interruption(sent, target.role), *why]
     summary: dict[str, object] = {
         "command": "replay",
         "run": folder.run_id,
@@ -282,7 +281,3 @@ def _write(
     folder.write_json("summary.json", result.summary)
     folder.write_json("run.json", run)
     folder.write_text("report.html", html.render(result.summary, run))
-
-
-def _unsent(sent: Sent, target: Target) -> int:
-    return int(np.count_nonzero(sent.attempts[target.role].dispatched_ns < 0))

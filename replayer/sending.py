@@ -31,7 +31,7 @@ from replayer.transport.aio import AiohttpTransport
 try:
     import uvloop
 except ImportError:  # Windows
-    uvloop = None  # type: ignore[assignment]
+    uvloop = None  # type: ignore[assignment]  # a module or nothing: asked for with `is not None`
 
 DRAIN_MARGIN_NS = 1_000_000_000  # answers are awaited this much longer than the rows' own timeout
 SWITCH_S = 0.0005

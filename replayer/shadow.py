@@ -16,7 +16,7 @@ from captures.confessions import Confessions
 from captures.errors import RefusedError
 from captures.exchange import Exchange, Headers
 from captures.privacy.key import key_id
-from replayer.account import broken_off, inputs_of, notes, protector
+from replayer.account import broken_off, inputs_of, interruption, notes, protector
 from replayer.answers import MOST_FEATURES, Heard, describe, groups_of, tally_of
 from replayer.attempt import Reply
 from replayer.compare.pairing import Sides
@@ -191,6 +191,7 @@ def _judge(
         paced=contest.paced,
     )
     verdict, why = combine([*judged, *broken_off(sent, judged)], generator.reasons)
+    why = [*interruption(sent, role), *why]
     summary: dict[str, object] = {
         "command": "shadow",
         "run": folder.run_id,

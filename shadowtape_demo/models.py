@@ -39,7 +39,7 @@ class Model:
 def train(name: str, rows: Rows) -> Model:
     """Train the named model; about a second. Raises KeyError for a name that is not in `MODELS`."""
     # Not at the top: importing it takes seconds, and a server that waits for it can have told its port by then.
-    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415
+    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 - as said above
 
     features = MODELS[name]
     estimator = GradientBoostingClassifier(n_estimators=100, max_depth=3, random_state=1)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from captures.codecs.body import Role
 from captures.codecs.codec import Codec, Leaf
 from captures.errors import CodecError
+from captures.privacy.surrogate import MARKER
 from transforms.random_rows import bits
 from transforms.schedule import Rows, Schedule
 
 ID_HEADERS = frozenset({"x-request-id", "x-correlation-id", "idempotency-key", "ce-id"})
 UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 UUID_FORM = frozenset({14, 19})  # RFC 9562 §4: where a UUID says its version and variant
-TOKEN_PREFIX = "stk1_"  # noqa: S105 - the public prefix of surrogates, not a secret
 
 DIGITS, LOWER, UPPER = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # (what an id looks like, the alphabet of each kind of its characters); the first that fits
@@ -31,7 +31,7 @@ ALPHABETS: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
     (re.compile(r"[0-9-]+"), {"0": DIGITS}),
     (re.compile(r"[0-9a-f-]+"), {"0": DIGITS + "abcdef", "a": DIGITS + "abcdef"}),
     (re.compile(r"[0-9A-F-]+"), {"0": DIGITS + "ABCDEF", "A": DIGITS + "ABCDEF"}),
-    (re.compile(r"stk1_[a-z2-7]+"), {"0": LOWER + "234567", "a": LOWER + "234567"}),
+    (re.compile(MARKER + r"[a-z2-7]+"), {"0": LOWER + "234567", "a": LOWER + "234567"}),
     (re.compile(r".*", re.DOTALL), {"0": DIGITS, "a": LOWER, "A": UPPER}),
 )
 
@@ -113,8 +113,8 @@ def fresh(old: str, word: int) -> str:
     kept: Container[int] = ()
     if UUID.fullmatch(old):
         kept = UUID_FORM
-    elif old.startswith(TOKEN_PREFIX):
-        kept = range(len(TOKEN_PREFIX))
+    elif old.startswith(MARKER):
+        kept = range(len(MARKER))
     written = old.encode("utf-8", "surrogatepass")
     draws = hashlib.shake_256(word.to_bytes(8) + written).digest(len(old))
     return "".join(

@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 MARKER = "stk1_"
-_TOKEN = re.compile(r"stk1_[a-z2-7]{16}", re.ASCII)
+_TOKEN = re.compile(MARKER + r"[a-z2-7]{16}", re.ASCII)
 _TOKEN_BYTES = 10  # 80 bits: 10^7 values collide with probability 4e-11; sixteen base32 characters, no padding
 _CACHED_TOKENS = 8192
 _KEY_BYTES = 16
@@ -19,7 +19,7 @@ _BLOCK_DIGITS = 150  # decimal digits drawn from one 64-byte digest (512 bits ho
 # A surrogate stays in the machine integer its original fitted into, so that a server still parses it.
 _BOUNDS = (2**7 - 1, 2**8 - 1, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1)
 
-TOKEN_PATTERN = re.compile(rb"stk1_[a-z2-7]{16}")
+TOKEN_PATTERN = re.compile(MARKER.encode() + rb"[a-z2-7]{16}")
 
 
 def is_token(text: str) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.codecs.body import Body, Document, Opaque, Role, Tensor, Tensors, TokenStream
+from captures.privacy.surrogate import MARKER
 from replayer.compare.judgement import Difference, DifferenceKind, Incomparable, Judgement, Match, Measured, Mismatch
 
 # Per datatype (rtol, atol): what rounding and another batch size may do to the same model, as in torch.testing.assert_close.
@@ -30,7 +31,6 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
 }
 MOST_DIFFERENCES = 10
 """Kept per pair: enough to see what happened; a batch of a thousand flips needs no thousand sentences."""
-TOKEN_PREFIX = "stk1_"  # noqa: S105 - the mark of a pseudonym (captures/privacy), no secret
 TEXT_LENGTH = 40
 PATH_LENGTH = 120
 
@@ -274,7 +274,7 @@ def _is_distribution(tensor: Tensor) -> bool:
 def _tokenised(tensor: Tensor) -> bool:
     if tensor.data.dtype.kind not in "OSU":
         return False
-    return any(_text(value).startswith(TOKEN_PREFIX) for value in np.ravel(tensor.data).tolist())
+    return any(_text(value).startswith(MARKER) for value in np.ravel(tensor.data).tolist())
 
 
 def _number(value: object) -> float | None:

@@ -21,7 +21,7 @@ def play(assembler: Assembler, events: Sequence[tuple[object, ...]], key: str = 
     """Each event happens at its position, in ns: the first at 0."""
     for at_ns, (name, *arguments) in enumerate(events):
         if name == "gone":
-            yield from assembler.gone(arguments[0], at_ns)  # type: ignore[arg-type]
+            yield from assembler.gone(arguments[0], at_ns)  # type: ignore[arg-type]  # a table of events is untyped
             continue
         out = getattr(assembler, str(name))(key, at_ns, *arguments)
         if out is not None:

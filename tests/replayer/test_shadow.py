@@ -162,7 +162,7 @@ def test_both_sides_live_are_compared_raw_and_kept_under_the_policy(tmp_path: Pa
         contest = Contest(candidate=one, baseline=two)
         result = shadow(Load(captures=[tape]), contest, out=tmp_path / "run")
     assert result.verdict is Verdict.PASS, result.why
-    assert result.summary["targets"].keys() == {"candidate", "baseline"}  # type: ignore[attr-defined]
+    assert result.summary["targets"].keys() == {"candidate", "baseline"}  # type: ignore[attr-defined]  # a summary is JSON
     with open_capture(tmp_path / "run" / "attempts.tape") as attempts:
         assert len(attempts) == 2 * ROWS
         assert not any(b"lovelace" in (one.response.body if one.response else b"") for one in attempts.exchanges())
