@@ -54,7 +54,7 @@ fuzz: setup
 
 lock: | $(UV)
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version $(UV_PYTHON) \
-	  --custom-compile-command 'make lock' --all-extras --group build --group lint --group tests \
+	  --custom-compile-command 'make lock' --extra demo --extra parquet --extra s3 --group build --group lint --group tests \
 	  --output-file requirements.lock pyproject.toml
 
 clean:

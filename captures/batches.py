@@ -3,13 +3,13 @@
 Pure and total for what the nouns promise; a batch that contradicts itself is a ``ValueError``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.columns import COLUMNS, NAME_COLUMNS, Batch, Head
-from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
+from captures.columns import COLUMNS, LABEL_DTYPE, LABEL_PREFIX, NAME_COLUMNS, Batch, Columns, Head
+from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Labels, Origin, Request, Response
 
 _NO_RESPONSE = Response(status=0)
 _NO_ORIGIN = Origin(row=-1, source=-1, variant=0, target="", attempt=0, intended_ns=-1)
@@ -25,6 +25,10 @@ def batch_of(exchanges: Sequence[Exchange]) -> Batch:
         column.name: np.array(values, dtype=column.dtype)
         for column, values in zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True)
     }
+    labels = [dict(exchange.labels) for exchange in exchanges]
+    for label in sorted({label for each in labels for label in each}):
+        values = [names.setdefault(each.get(label, ""), len(names)) for each in labels]
+        columns[LABEL_PREFIX + label] = np.array(values, dtype=LABEL_DTYPE)
     chunks = [chunk for exchange in exchanges for chunk in _chunks(exchange)]
     return Batch(
         columns=columns,
@@ -41,6 +45,7 @@ def exchanges_of(batch: Batch) -> list[Exchange]:
     n = len(batch)
     columns = {name: values.tolist() for name, values in batch.columns.items()}
     rows = zip(*(columns.get(column.name, [column.absent] * n) for column in COLUMNS), strict=True)
+    labels = [(name.removeprefix(LABEL_PREFIX), columns[name]) for name in label_columns(batch.columns)]
     heads = batch.heads or [EMPTY_HEAD] * n
     at_ns, sizes = batch.chunk_at_ns.tolist(), batch.chunk_bytes.tolist()
     found, chunk = [], 0
@@ -51,7 +56,8 @@ def exchanges_of(batch: Batch) -> list[Exchange]:
             body = batch.bodies[2 * i + side] if batch.bodies else b""
             sides.append(_cut(body, at_ns[chunk : chunk + count], sizes[chunk : chunk + count]))
             chunk += count
-        found.append(_exchange(cell, head, sides[0], sides[1], batch.names))
+        labelled = tuple((name, batch.names[values[i]]) for name, values in labels if values[i])
+        found.append(_exchange(cell, head, sides[0], sides[1], batch.names, labelled))
     return found
 
 
@@ -75,16 +81,14 @@ def take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch out of many, with their names merged. All of them hold the same parts (heads, chunks, bodies) or are empty."""
     names: dict[str, int] = {"": 0}
-    columns: dict[str, list[NDArray[np.generic]]] = {column.name: [] for column in COLUMNS}
+    labels = sorted({name for batch in batches for name in label_columns(batch.columns)})
+    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in (*_COLUMN_NAMES, *labels)}
     for batch in batches:
-        mapped = np.array([names.setdefault(name, len(names)) for name in batch.names], dtype="<u4")
-        for name, values in full_columns(batch).items():
-            columns[name].append(mapped[values] if name in NAME_COLUMNS else values)
+        mapped = np.array([names.setdefault(name, len(names)) for name in batch.names or ("",)], dtype="<u4")
+        for name, values in full_columns(batch, labels).items():
+            columns[name].append(mapped[values] if is_name_column(name) else values)
     return Batch(
-        columns={
-            column.name: np.concatenate(columns[column.name]) if batches else np.zeros(0, dtype=column.dtype)
-            for column in COLUMNS
-        },
+        columns={name: np.concatenate(parts) if parts else _absent(name, 0) for name, parts in columns.items()},
         names=tuple(names),
         heads=[head for batch in batches for head in batch.heads],
         chunk_at_ns=np.concatenate([np.zeros(0, dtype=np.int64), *(batch.chunk_at_ns for batch in batches)]),
@@ -93,26 +97,34 @@ def concat(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def full_columns(batch: Batch) -> dict[str, NDArray[np.generic]]:
-    """Every column of COLUMNS in its dtype; a column the batch lacks is filled with its absent value.
+def label_columns(names: Iterable[str]) -> list[str]:
+    """Those of the columns that are labels ("label.region"), sorted."""
+    return sorted(name for name in names if name.startswith(LABEL_PREFIX))
 
-    Raises ValueError: unequal lengths, an unknown column, a name that is not in the table.
+
+def is_name_column(name: str) -> bool:
+    """Whether a column holds indices into the names."""
+    return name in NAME_COLUMNS or name.startswith(LABEL_PREFIX)
+
+
+def full_columns(batch: Batch, labels: Iterable[str] | None = None) -> Columns:
+    """Every column of COLUMNS in its dtype, then the label columns: ``labels``, or those the batch has. A column the batch lacks
+    is filled with its absent value.
+
+    Raises ValueError: unequal lengths, an unknown column, a label that is not among ``labels``, a name that is not in the table.
     """
-    unknown = set(batch.columns) - set(_COLUMN_NAMES)
+    wanted = [*_COLUMN_NAMES, *(label_columns(batch.columns) if labels is None else labels)]
+    unknown = set(batch.columns) - set(wanted)
     if unknown:
         raise ValueError(f"unknown columns: {', '.join(sorted(unknown))}")
     n = len(batch)
-    columns: dict[str, NDArray[np.generic]] = {}
-    for column in COLUMNS:
-        values = batch.columns.get(column.name)
-        columns[column.name] = (
-            np.full(n, column.absent, dtype=column.dtype)
-            if values is None
-            else np.asarray(values).astype(column.dtype, copy=False)
-        )
-        if len(columns[column.name]) != n:
-            raise ValueError(f"column {column.name} has another length than the others")
-    for name in NAME_COLUMNS:
+    columns: Columns = {}
+    for name in wanted:
+        values = batch.columns.get(name)
+        columns[name] = _absent(name, n) if values is None else np.asarray(values).astype(_dtype(name), copy=False)
+        if len(columns[name]) != n:
+            raise ValueError(f"column {name} has another length than the others")
+    for name in filter(is_name_column, wanted):
         if n and int(columns[name].max()) >= max(len(batch.names), 1):
             raise ValueError(f"column {name} points outside the names")
     return columns
@@ -126,6 +138,24 @@ def chunk_counts(batch: Batch) -> NDArray[np.int64]:
         if name in batch.columns:
             total += batch.columns[name].astype(np.int64)
     return total
+
+
+def chunks_cover(columns: Columns, chunk_bytes: NDArray[np.uint32]) -> bool:
+    """Whether the chunks of each side add up to what was kept of it; a side without chunks keeps nothing."""
+    counts = np.stack([columns["request_chunks"], columns["response_chunks"]], axis=1).ravel().astype(np.int64)
+    kept = np.stack([columns["request_kept"], columns["response_kept"]], axis=1).ravel().astype(np.int64)
+    running = np.concatenate(([0], np.cumsum(chunk_bytes.astype(np.int64))))
+    ends = np.cumsum(counts)
+    return bool(np.array_equal(running[ends] - running[ends - counts], kept))
+
+
+def _dtype(name: str) -> str:
+    return _BY_NAME[name].dtype if name in _BY_NAME else LABEL_DTYPE
+
+
+def _absent(name: str, n: int) -> NDArray[np.generic]:
+    """A column of n exchanges that lack it."""
+    return np.full(n, _BY_NAME[name].absent if name in _BY_NAME else 0, dtype=_dtype(name))
 
 
 def _since(arrival_ns: int, at_ns: int, what: str) -> int:
@@ -174,7 +204,12 @@ def _row(exchange: Exchange, name: Callable[[str], int]) -> tuple[int, ...]:
 
 
 def _exchange(
-    cell: Mapping[str, int], head: Head, request: tuple[Chunk, ...], response: tuple[Chunk, ...], names: Sequence[str]
+    cell: Mapping[str, int],
+    head: Head,
+    request: tuple[Chunk, ...],
+    response: tuple[Chunk, ...],
+    names: Sequence[str],
+    labels: Labels,
 ) -> Exchange:
     at = cell["arrival_ns"]
 
@@ -212,6 +247,7 @@ def _exchange(
         session=cell["session"],
         connection=cell["connection"],
         flags=Flags(cell["flags"]),
+        labels=labels,
         origin=None
         if cell["row"] == -1
         else Origin(
@@ -254,4 +290,5 @@ def _head(exchange: Exchange) -> Head:
     return Head(request.target, request.http_version, request.headers, response.reason, response.headers, detail)
 
 
-_COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+_BY_NAME = {column.name: column for column in COLUMNS}
+_COLUMN_NAMES = tuple(_BY_NAME)

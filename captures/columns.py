@@ -51,6 +51,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("intended_ns", "<i8", "when the schedule wanted it sent", -1),
 )
 NAME_COLUMNS = ("method", "route", "codec", "model", "target")
+LABEL_PREFIX = "label."  # a label is a name column of its own: "label.region"; which ones a file has says its header
+LABEL_DTYPE = "<u4"
+
+
+type Columns = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Head:
 class Batch:
     """n exchanges. ``chunk_at_ns`` and ``chunk_bytes`` run through all chunks, each exchange's request chunks before
     its response chunks; ``bodies`` holds 2n entries: request body, response body, request body, …
+    ``columns`` has those of COLUMNS and one "label.<name>" per label.
 
     A reader that was asked for less leaves ``heads``, ``chunk_*`` or ``bodies`` empty.
     """

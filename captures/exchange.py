@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 type Headers = tuple[tuple[str, str], ...]
+type Labels = tuple[tuple[str, str], ...]
+"""(name, value) pairs, sorted by name, a name once; an empty value is the same as no label."""
 
 RUN_HEADER = "X-Shadowtape-Run"
 """Carried by every request a replay sends; traffic that carries it is left out of recordings and counted."""
@@ -42,6 +44,7 @@ class Flags(IntFlag):
     INFERENCE = 256  # a codec recognised the call as inference (not health, metadata or repository)
     UNPARSED = 512  # claimed by a codec that could not read it; kept as Opaque
     STREAM = 1024  # the response is a stream (SSE, NDJSON, chunked without length)
+    SYNTHETIC = 2048  # made up by an importer from a trace: nothing in its bodies was ever on a wire
 
 
 NO_FLAGS = Flags(0)
@@ -124,6 +127,7 @@ class Exchange:
     session: int = 0  # keyed hash of what the policy names as session key; 0: none
     connection: int = 0
     flags: Flags = NO_FLAGS
+    labels: Labels = ()
     origin: Origin | None = None
 
 

@@ -49,6 +49,7 @@ _CRC = struct.Struct("<I")
 _TRAILER = struct.Struct("<QII8s")
 PIECE_HEADER_SIZE = _HEADER.size
 CRC_SIZE = _CRC.size
+CHUNK_SIZE = 12  # of a body chunk in a "chunks" payload: <i8 time, <u4 bytes
 TRAILER_SIZE = _TRAILER.size
 
 

@@ -33,6 +33,7 @@ class Header:
     inputs: tuple[Mapping[str, object], ...] = ()
     notes: Mapping[str, object] = field(default_factory=dict)
     expires_ns: int = 0
+    labels: tuple[str, ...] = ()  # names of the label columns, sorted
 
     def __post_init__(self) -> None:
         if len(self.file_id) != ID_SIZE or len(self.recording_id) != ID_SIZE:
@@ -62,7 +63,7 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
     try:
         record = msgpack.unpackb(payload, unicode_errors="surrogatepass", strict_map_key=False)
         known = {item.name: record[item.name] for item in fields(Header) if item.name in record or _required(item.name)}
-        for name in ("source_digests", "inputs"):
+        for name in ("source_digests", "inputs", "labels"):
             known[name] = tuple(known.get(name, ()))
         header = Header(**known)
         sync = record["sync"]
@@ -70,6 +71,7 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
             all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns"))
             and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes"))
             and all(isinstance(known.get(name, ""), str) for name in ("producer", "policy_digest", "key_id"))
+            and all(isinstance(name, str) for name in header.labels)
             and isinstance(header.sampling_rate, int | float)
             and isinstance(sync, bytes)
             and len(sync) == SYNC_SIZE

@@ -10,13 +10,16 @@ from typing import Any
 
 import msgpack
 
-from captures.columns import COLUMNS
+from captures.columns import COLUMNS, LABEL_DTYPE
 from captures.confessions import Confessions
 from captures.frame import FrameError
 
 DIGEST_SIZE = 16
 _DTYPE = re.compile(r"[<|]?([iu][1248]|f[248])")
 _COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
+
+
+_DECLARED = tuple((column.name, column.dtype) for column in COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Start:
 
     number: int
     before: int  # exchanges committed to the file before this segment
-    columns: tuple[tuple[str, str], ...] = tuple((column.name, column.dtype) for column in COLUMNS)
+    columns: tuple[tuple[str, str], ...] = _DECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ def unpack_commit(payload: bytes) -> Commit:
 
 def pack_start(start: Start) -> bytes:
     return _pack({"number": start.number, "before": start.before, "columns": start.columns})
+
+
+def start_of(number: int, before: int, label_columns: Sequence[str]) -> Start:
+    """The start of a segment of this version, with its label columns."""
+    return Start(number, before, (*_DECLARED, *((name, LABEL_DTYPE) for name in label_columns)))
 
 
 def unpack_start(payload: bytes) -> Start:

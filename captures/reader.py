@@ -21,7 +21,7 @@ from captures.exchange import Exchange
 from captures.frame import FORMAT_VERSION, MAGIC, MAGIC_SIZE, FrameError, Kind, Piece, PieceFlags
 from captures.header import Header, unpack_header
 from captures.index import Commit, Index
-from captures.segment import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
+from captures.segment_decoding import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
 from captures.walk import CutError, Damage, ReadAt, Segment, read_payload, read_piece, walk
 
 CACHED_SEGMENTS = 4

@@ -30,12 +30,15 @@ SEARCH_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """``segment``: number of the segment that suffered. ``exchanges_lost``: None where nothing tells."""
+    """``segment``: number of the segment that suffered. ``exchanges_lost``: None where nothing tells. ``file``: its path, where
+    the capture has several.
+    """
 
     offset: int
     segment: int
     reason: str
     exchanges_lost: int | None
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from captures.batches import take
-from captures.columns import Batch
+from captures.columns import LABEL_PREFIX, Batch
 from captures.confessions import Confessions
 from captures.exchange import Flags
 from captures.frame import FORMAT_VERSION, LIMITS, MAGIC, Kind, pack_piece, pack_trailer, seal_of_piece
 from captures.header import Header, pack_header
-from captures.index import DIGEST_SIZE, Commit, Entry, Index, Start, pack_commit, pack_index, pack_start
-from captures.segment import SegmentEncoder, check_batch, sizes
+from captures.index import DIGEST_SIZE, Commit, Entry, Index, pack_commit, pack_index, pack_start, start_of
+from captures.segment_encoding import SegmentEncoder, check_batch, sizes
 
 SEGMENT_BYTES = 8 << 20
 LEVEL = (
@@ -43,6 +43,7 @@ class CaptureWriter:
         if not 0 < segment_bytes <= SEGMENT_BYTES:
             raise ValueError(f"segment_bytes is between 1 and {SEGMENT_BYTES}")
         self._write, self._sync, self._level, self._segment_bytes = write, sync_marker, level, segment_bytes
+        self._labels = tuple(LABEL_PREFIX + name for name in header.labels)
         self._hash = hashlib.blake2b(digest_size=DIGEST_SIZE)
         self._last = Commit(sampling_rate=float(header.sampling_rate))
         self._entries: list[Entry] = []
@@ -72,7 +73,7 @@ class CaptureWriter:
         check_batch(batch)
         for part in self._parts(batch):
             if self._encoder is None:
-                self._encoder = SegmentEncoder(self._level)
+                self._encoder = SegmentEncoder(self._level, self._labels)
             self._count(part, self._encoder)
             if self._full(self._encoder):
                 new = self._pending.exchanges
@@ -128,10 +129,10 @@ class CaptureWriter:
         )
 
     def _commit(self, confessions: Confessions) -> None:
-        encoder = self._encoder or SegmentEncoder(self._level)
+        encoder = self._encoder or SegmentEncoder(self._level, self._labels)
         opening = b""
         if not self._opened:
-            start = Start(len(self._entries), self.committed)
+            start = start_of(len(self._entries), self.committed, self._labels)
             opening = self._sync + pack_piece(Kind.START, pack_start(start))
         pieces = encoder.cut()
         pending, last = self._pending, self._last

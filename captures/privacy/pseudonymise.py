@@ -112,6 +112,7 @@ class Pseudonymiser:
             session=self._session(exchange),
             connection=exchange.connection,
             flags=flags,
+            labels=exchange.labels,
             origin=exchange.origin,
         )
 

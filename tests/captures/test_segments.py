@@ -8,14 +8,8 @@ import pytest
 from captures.batches import batch_of
 from captures.columns import COLUMNS, Batch
 from captures.frame import FrameError
-from captures.segment import (
-    check_batch,
-    decode_bodies,
-    decode_chunks,
-    decode_columns,
-    decode_heads,
-    decode_names,
-)
+from captures.segment_decoding import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
+from captures.segment_encoding import check_batch
 from captures.testing import example_exchange, example_exchanges
 
 

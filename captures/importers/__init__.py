@@ -1,0 +1,1 @@
+"""Foreign recordings in: each importer is one file, reads lazily in bounded memory, and accounts for everything it read."""

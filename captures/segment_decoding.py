@@ -1,0 +1,124 @@
+"""The payloads of a segment -> columns, heads, chunks and bodies. Pure; raises FrameError and nothing else, whatever the bytes."""
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.batches import chunks_cover, is_name_column, label_columns
+from captures.columns import COLUMNS, LABEL_DTYPE, Column, Columns, Head
+from captures.frame import CHUNK_SIZE, FrameError
+
+
+def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Sequence[int]) -> Columns:
+    """Every column of COLUMNS over all flushes. ``counts``: exchanges of each flush. Raises FrameError."""
+    dtypes = [(name, np.dtype(dtype)) for name, dtype in declared]
+    if len(data) != sum(counts) * sum(dtype.itemsize for _, dtype in dtypes):
+        raise FrameError("columns do not fit their exchanges")
+    parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name, _ in dtypes}
+    offset = 0
+    for count in counts:
+        for name, dtype in dtypes:
+            parts[name].append(np.frombuffer(data, dtype, count, offset))
+            offset += count * dtype.itemsize
+    total = sum(counts)
+    columns: Columns = {}
+    labels = [Column(name, LABEL_DTYPE, "label") for name in label_columns(parts)]
+    for column in (*COLUMNS, *labels):
+        if column.name in parts:
+            columns[column.name] = _as_declared(
+                np.concatenate(parts[column.name]) if counts else np.zeros(0), column.dtype
+            )
+        else:
+            columns[column.name] = np.full(total, column.absent, dtype=column.dtype)
+    return columns
+
+
+def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tuple[str, ...]:
+    """The name table; checks that no column points outside it. Raises FrameError."""
+    names = ("", *_unpack_all(data, _text))
+    for name in filter(is_name_column, columns):
+        if len(columns[name]) and int(columns[name].astype(np.int64).max()) >= len(names):
+            raise FrameError("a column points outside the segment's names")
+    return names
+
+
+def decode_heads(data: bytes, n: int) -> list[Head]:
+    """Raises FrameError."""
+    heads = _unpack_all(data, _head)
+    if len(heads) != n:
+        raise FrameError("heads do not fit their exchanges")
+    return heads
+
+
+def decode_chunks(data: bytes, columns: Columns, counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Times from the capture's zero, and bytes, of all chunks. Raises FrameError."""
+    per_exchange = columns["request_chunks"].astype(np.int64) + columns["response_chunks"].astype(np.int64)
+    if len(data) != CHUNK_SIZE * int(per_exchange.sum()):
+        raise FrameError("chunks do not fit their exchanges")
+    times, lengths, offset, row = [], [], 0, 0
+    for count in counts:
+        chunks = int(per_exchange[row : row + count].sum())
+        times.append(np.frombuffer(data, "<i8", chunks, offset))
+        lengths.append(np.frombuffer(data, "<u4", chunks, offset + 8 * chunks))
+        offset, row = offset + CHUNK_SIZE * chunks, row + count
+    since = np.concatenate([np.zeros(0, dtype=np.int64), *times])
+    sizes = np.concatenate([np.zeros(0, dtype=np.uint32), *lengths])
+    if not chunks_cover(columns, sizes):
+        raise FrameError("the chunks of a body do not add up to it")
+    return since + np.repeat(columns["arrival_ns"].astype(np.int64), per_exchange), sizes
+
+
+def decode_bodies(data: bytes, columns: Columns) -> list[bytes]:
+    """Raises FrameError."""
+    kept = np.stack([columns["request_kept"], columns["response_kept"]], axis=1).ravel().tolist()
+    if sum(kept) != len(data):
+        raise FrameError("bodies do not fit their exchanges")
+    bodies, start = [], 0
+    for size in kept:
+        bodies.append(data[start : start + size])
+        start += size
+    return bodies
+
+
+def _as_declared(values: NDArray[np.generic], dtype: str) -> NDArray[np.generic]:
+    if values.dtype == np.dtype(dtype):
+        return values
+    with np.errstate(invalid="ignore"):
+        converted = values.astype(dtype)
+    if not np.array_equal(converted, values):
+        raise FrameError("a column holds values outside its type")
+    return converted
+
+
+def _head(record: object) -> Head:
+    if not (isinstance(record, list) and len(record) >= 6):
+        raise FrameError("a head is not one")
+    target, version, request, reason, response, detail = record[:6]
+    return Head(_text(target), _text(version), _pairs(request), _text(reason), _pairs(response), _text(detail))
+
+
+def _pairs(flat: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(flat, list) or len(flat) % 2 or not all(type(text) is str for text in flat):
+        raise FrameError("headers are not pairs of strings")
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _text(item: object) -> str:
+    if not isinstance(item, str):
+        raise FrameError("a string is not one")
+    return item
+
+
+def _unpack_all[T](data: bytes, convert: Callable[[object], T]) -> list[T]:
+    unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(data), 1), unicode_errors="surrogatepass")
+    unpacker.feed(data)
+    found = []
+    try:
+        while unpacker.tell() < len(data):
+            found.append(convert(unpacker.unpack()))
+    except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
+        raise error if isinstance(error, FrameError) else FrameError("a record is not one") from error
+    return found
