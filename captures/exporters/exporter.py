@@ -8,7 +8,7 @@ from captures.header import Header
 
 
 class Exporter(Protocol):
-    """A frozen value without state. ``name`` is what ``--format`` takes, ``suffixes`` say which files it is meant by default for."""
+    """A frozen value without state. ``name`` is what ``--format`` takes; ``suffixes``: the names of files it is the default for."""
 
     @property
     def name(self) -> str: ...
@@ -17,7 +17,7 @@ class Exporter(Protocol):
     def suffixes(self) -> tuple[str, ...]: ...
 
     def write(self, header: Header, exchanges: Iterable[Exchange], losses: dict[str, int]) -> Iterator[bytes]:
-        """The file, in pieces, lazily and in bounded memory. ``losses`` is filled while it is written: what the format cannot keep, and of
-        how many exchanges. Exchanges have times from the capture's zero, which ``header.wall_ns`` anchors.
+        """The file, in pieces, lazily and in bounded memory. ``losses`` is filled meanwhile: what the format cannot keep, and of how
+        many exchanges. Exchanges have times from the capture's zero, which ``header.wall_ns`` anchors.
         """
         ...

@@ -43,8 +43,8 @@ class SourceFile:
 class ImportOptions:
     """What a format does not say. Each importer documents which of these it uses.
 
-    ``path_template``: request-target with {model}, {version}, for formats that record no path. ``model``: name of the model, for formats
-    that record none. ``seed``: of what is synthesised.
+    ``path_template``: request-target with {model}, {version}, for formats that record no path. ``model``: name of the model, for
+    formats that record none. ``seed``: of what is synthesised.
     """
 
     path_template: str = ""
@@ -70,9 +70,9 @@ class Importer(Protocol):
         ...
 
     def read(self, files: Iterable[SourceFile], options: ImportOptions) -> Iterator[Exchange | Dropped]:
-        """Exchanges as they were, nothing pseudonymised; every time is unix time in ns (the caller moves it to the capture's zero), no
-        time of an exchange lies before its arrival. ``flags``: only what the format knows (REQUEST_TRUNCATED, …, STREAM, SYNTHETIC); route,
-        codec, model and session are found by the caller. ``connection`` where the format tells, counted from 1.
+        """Exchanges as they were, nothing pseudonymised. Every time is unix time in ns (the caller moves it to the capture's zero),
+        and no time of an exchange lies before its arrival. ``flags``: only what the format knows (REQUEST_TRUNCATED, …, STREAM,
+        SYNTHETIC). Route, codec, model and session are found by the caller; ``connection`` where the format tells, from 1.
 
         Raises UsageError where an option is missing or cannot be (before the first file is read), and nothing else.
         """
