@@ -34,6 +34,8 @@ class Header:
     notes: Mapping[str, object] = field(default_factory=dict)
     expires_ns: int = 0
     labels: tuple[str, ...] = ()  # names of the label columns, sorted
+    oldest: int = 1  # the lowest number of the recording that was still kept when this file was begun
+    encryption: Mapping[str, object] = field(default_factory=dict)  # {"cipher": …, "key_id": …}; empty: in clear
 
     def __post_init__(self) -> None:
         if len(self.file_id) != ID_SIZE or len(self.recording_id) != ID_SIZE:
@@ -68,8 +70,8 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
         header = Header(**known)
         sync = record["sync"]
         checked = (
-            all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns"))
-            and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes"))
+            all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns", "oldest"))
+            and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes", "encryption"))
             and all(isinstance(known.get(name, ""), str) for name in ("producer", "policy_digest", "key_id"))
             and all(isinstance(name, str) for name in header.labels)
             and isinstance(header.sampling_rate, int | float)

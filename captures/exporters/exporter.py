@@ -17,7 +17,7 @@ class Exporter(Protocol):
     def suffixes(self) -> tuple[str, ...]: ...
 
     def write(self, header: Header, exchanges: Iterable[Exchange], losses: dict[str, int]) -> Iterator[bytes]:
-        """The file, in pieces, lazily and in bounded memory. ``losses`` is filled meanwhile: what the format cannot keep, and of how
-        many exchanges. Exchanges have times from the capture's zero, which ``header.wall_ns`` anchors.
+        """The file, in pieces, lazily and in bounded memory. ``losses`` is filled meanwhile: what the format cannot keep, and of
+        how many exchanges. Exchanges have times from the capture's zero, which ``header.wall_ns`` anchors.
         """
         ...
