@@ -1,6 +1,5 @@
 """The programs the bench measures against, started on loopback and pinned to cores: nginx, wrk, mitmdump, and our own."""
 
-import os
 import re
 import shutil
 import socket
@@ -11,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.machine import ROOT, cores
+
 PATH = "/v2/models/housing/infer"
 # A small inference call, the size of the demo's: the cost per exchange is what is measured, not memcpy.
 BODY = (
@@ -46,10 +46,6 @@ def missing(*programs: str) -> list[str]:
 
 def venv_bin(program: str) -> Path:
     return Path(sys.executable).parent / program
-
-
-def cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
 def pinned(core: int | None, command: Sequence[str]) -> list[str]:

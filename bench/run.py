@@ -7,19 +7,16 @@ the program under test the other. What is not installed is skipped with a line t
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import peers
+from bench import machine, peers
 from bench.tapes import write_steady
 
 OUT = Path("bench-out")
@@ -33,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     rounds, seconds = (1, 1.0) if options.quick else (3, 4.0)
     OUT.mkdir(exist_ok=True)
-    machine = facts()
-    print("machine  " + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    about = machine.facts()
+    print("machine  " + ", ".join(f"{name} {value}" for name, value in about.items()))
     if absent := peers.missing("nginx", "wrk"):
         print(f"skipped  everything: {' and '.join(absent)} not installed")
         return
@@ -46,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
                 print(f"skipped  {name}: {error}")
                 continue
         (OUT / f"{name}.json").write_text(
-            json.dumps({"machine": machine, "at": time.time(), **measured}, indent=2) + "\n"
+            json.dumps({"machine": about, "at": time.time(), **measured}, indent=2) + "\n"
         )
     print(f"written  {OUT}/")
 
@@ -120,29 +117,12 @@ def replayer(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
 def shadowtape(command: str, *arguments: str, core: int | None = None) -> dict[str, Any]:
     program = [sys.executable, "-m", "shadowtape", command, *arguments, "--json"]
     done = subprocess.run(
-        peers.pinned(core, program), capture_output=True, text=True, check=False, cwd=peers.ROOT, timeout=120
+        peers.pinned(core, program), capture_output=True, text=True, check=False, cwd=machine.ROOT, timeout=120
     )
     if not done.stdout.strip():
         raise RuntimeError(f"shadowtape {command}: {done.stderr.strip().splitlines()[-1:]}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
-
-
-def facts() -> dict[str, object]:
-    model = "unknown"
-    if (cpus := Path("/proc/cpuinfo")).exists():
-        names = [
-            line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "cpu": model,
-        "cores": len(peers.cores()),
-        "load": round(os.getloadavg()[0], 2),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "mitmproxy": version("mitmproxy"),
-    }
 
 
 if __name__ == "__main__":

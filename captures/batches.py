@@ -121,7 +121,7 @@ def full_columns(batch: Batch, labels: Iterable[str] | None = None) -> Columns:
     columns: Columns = {}
     for name in wanted:
         values = batch.columns.get(name)
-        columns[name] = _absent(name, n) if values is None else np.asarray(values).astype(_dtype(name), copy=False)
+        columns[name] = _absent(name, n) if values is None else np.asarray(values).astype(column_dtype(name), copy=False)
         if len(columns[name]) != n:
             raise ValueError(f"column {name} has another length than the others")
     for name in filter(is_name_column, wanted):
@@ -149,13 +149,14 @@ def chunks_cover(columns: Columns, chunk_bytes: NDArray[np.uint32]) -> bool:
     return bool(np.array_equal(running[ends] - running[ends - counts], kept))
 
 
-def _dtype(name: str) -> str:
-    return _BY_NAME[name].dtype if name in _BY_NAME else LABEL_DTYPE
+def column_dtype(name: str) -> str:
+    """Raises KeyError: neither a column nor a label."""
+    return LABEL_DTYPE if name.startswith(LABEL_PREFIX) else _BY_NAME[name].dtype
 
 
 def _absent(name: str, n: int) -> NDArray[np.generic]:
     """A column of n exchanges that lack it."""
-    return np.full(n, _BY_NAME[name].absent if name in _BY_NAME else 0, dtype=_dtype(name))
+    return np.full(n, _BY_NAME[name].absent if name in _BY_NAME else 0, dtype=column_dtype(name))
 
 
 def _since(arrival_ns: int, at_ns: int, what: str) -> int:

@@ -87,6 +87,13 @@ class Capture:
                 f"{self.path}: its columns contradict each other ({error}); run `shadowtape verify` on it"
             ) from error
 
+    def parts(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Batch]]:
+        """(first ordinal, columns and names) of each segment; ``within``: only segments with arrivals in [start, stop) ns."""
+        for position, segment in enumerate(self.segments):
+            commits = [flush.commit for flush in segment.flushes if flush.commit.exchanges]
+            if within is None or any(c.max_arrival_ns >= within[0] and c.min_arrival_ns < within[1] for c in commits):
+                yield int(self._starts[position]), self._columns(segment)
+
     def read(self, ordinals: NDArray[np.int64], *, bodies: bool = True) -> list[Exchange]:
         """The exchanges of these ordinals, in the order asked. Without ``bodies`` chunks keep their times and have no data.
 

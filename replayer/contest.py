@@ -77,7 +77,7 @@ def comparable_rows(plan: Plan, steps: Sequence[Transform], contest: Contest) ->
             "compare with a live model, --baseline URL"
         )
     schedule = plan.schedule
-    flags = plan.view.columns["flags"][schedule.source].astype(np.uint32)
+    flags = plan.view.column("flags")[schedule.source].astype(np.uint32)
     valid = (flags & np.uint32(Flags.RECORDED_VALID)) != 0
     if valid.all():
         return plan, {}

@@ -13,7 +13,7 @@ from transforms.plan import schedule_of
 from transforms.rewrite import value_touched
 from transforms.schedule import Schedule
 from transforms.transform import Transform, apply
-from transforms.view import View
+from transforms.view import Allocate, View
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 NOT_INFERENCE = "not_inference"
@@ -37,19 +37,19 @@ class Plan:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Body bytes of each row, as recorded."""
-        return self.view.columns["request_kept"][self.schedule.source].astype(np.int64)
+        return self.view.column("request_kept")[self.schedule.source].astype(np.int64)
 
     @property
     def recorded_status(self) -> NDArray[np.uint16]:
         """Of each row; 0 where none was recorded or the row asks something else than was recorded."""
-        status = self.view.columns["status"][self.schedule.source].astype(np.uint16)
+        status = self.view.column("status")[self.schedule.source].astype(np.uint16)
         status[value_touched(self.schedule)] = 0
         return status
 
     def label(self, name: str) -> NDArray[np.object_]:
         """A name column ("route", "model", "method", "codec") of each row, as text."""
-        names = np.array(self.view.names, dtype=np.object_)
-        labels: NDArray[np.object_] = names[self.view.columns[name][self.schedule.source].astype(np.int64)]
+        cells = self.view.column(name)[self.schedule.source].astype(np.int64)
+        labels: NDArray[np.object_] = np.array(self.view.names, dtype=np.object_)[cells]
         return labels
 
 
@@ -60,12 +60,15 @@ def plan_of(
     seed: int,
     allow_paths: Sequence[str] = (),
     check: bool = True,
+    allocate: Allocate = np.empty,
 ) -> Plan:
     """What may be sent of the captures, through the transforms. ``check`` reads every body once, so that damage is found
-    and counted now and not in the middle of a run. Raises UsageError (a transform does not fit the data), CaptureError.
+    and counted now and not in the middle of a run. ``allocate``: where long columns lie.
+
+    Raises UsageError (a transform does not fit the data), CaptureError.
     """
-    view = View(captures)
-    schedule, dropped = schedule_of(captures)
+    view = View(captures, allocate=allocate)
+    schedule, dropped = schedule_of(captures, allocate=allocate)
 
     def lines(ordinals: NDArray[np.int64]) -> list[str]:
         asked = (exchange.request for exchange in read_heads(view, ordinals))
@@ -74,7 +77,7 @@ def plan_of(
     # Before bodies are looked at, what is lost has lost even its columns: no row could stand for it.
     gone = sum(damage.exchanges_lost or 0 for capture in captures for damage in capture.damage)
     lost = np.concatenate([capture.lost() for capture in captures]) if check else np.zeros(len(view), dtype=np.bool_)
-    allowed = sendable(view.columns["flags"].astype(np.uint32), allow_paths, lines)
+    allowed = sendable(view.column("flags").astype(np.uint32), allow_paths, lines)
     damaged = gone + int(np.count_nonzero((allowed & lost)[schedule.source]))
     left_out = {NOT_INFERENCE: int(np.count_nonzero(~allowed[schedule.source])), DAMAGED: damaged}
     dropped |= {reason: count for reason, count in left_out.items() if count}
@@ -115,7 +118,7 @@ def figures(plan: Plan) -> dict[str, object]:
 def unsafe(plan: Plan) -> list[dict[str, object]]:
     """What is sent although it may change something at the target: methods that are not safe, on paths that are not inference."""
     methods, routes = plan.label("method"), plan.label("route")
-    flags = plan.view.columns["flags"][plan.schedule.source].astype(np.uint32)
+    flags = plan.view.column("flags")[plan.schedule.source].astype(np.uint32)
     risky = (flags & np.uint32(Flags.INFERENCE)) == 0
     risky &= ~np.isin(methods.astype(str), sorted(SAFE_METHODS))
     pairs, counts = np.unique(
@@ -147,6 +150,8 @@ def _rate(schedule: Schedule) -> float:
 
 def _only(schedule: Schedule, kept: NDArray[np.bool_]) -> Schedule:
     """The kept rows, the first at 0."""
+    if kept.all():
+        return schedule
     at_ns = schedule.at_ns[kept]
     return replace(
         schedule,

@@ -10,8 +10,8 @@ import numpy as np
 from captures.amounts import exact
 from captures.confessions import Confessions
 from captures.errors import RefusedError, UsageError
+from captures.opening import open_capture
 from captures.reader import Capture
-from captures.store import open_capture
 from replayer import objective
 from replayer.account import broken_off, inputs_of, interruption, notes, protector
 from replayer.attempt import Reply
@@ -31,6 +31,7 @@ from replayer.validity import judge_run
 from replayer.verdict import EXIT_CODES, Verdict, combine
 from transforms.catalogue import build_all
 from transforms.receipt import receipt
+from transforms.schedule_files import Scratch
 from transforms.transform import describe
 
 MAX_IN_FLIGHT = 1024
@@ -99,7 +100,11 @@ def dry_run(load: Load) -> dict[str, object]:
     chain = build_all(load.steps)
     with ExitStack() as stack:
         captures = open_all(load.captures, stack)
-        return figures(plan_of(captures, chain, seed=load.seed, allow_paths=load.allow_paths, check=False))
+        scratch = stack.enter_context(Scratch())
+        plan = plan_of(
+            captures, chain, seed=load.seed, allow_paths=load.allow_paths, check=False, allocate=scratch.array
+        )
+        return figures(plan)
 
 
 def replay(
@@ -123,7 +128,8 @@ def replay(
     with ExitStack() as stack:
         captures = open_all(load.captures, stack)
         rails(aim, captures, options)
-        plan = plan_of(captures, chain, seed=load.seed, allow_paths=load.allow_paths)
+        scratch = stack.enter_context(Scratch())
+        plan = plan_of(captures, chain, seed=load.seed, allow_paths=load.allow_paths, allocate=scratch.array)
         if not len(plan.schedule):
             raise RefusedError(f"nothing to send: {len(plan.view)} exchanges, left out: {plan.dropped or 'none'}")
         folder = create_run(out, new_run_id())
@@ -238,7 +244,8 @@ def _write(
 ) -> None:
     attempts = sent.attempts[target.role]
     inputs = inputs_of(plan.captures)
-    header = run_header("replay", sent.wall_ns, inputs, plan.captures[0].header if kept else None)
+    headers = [capture.header for capture in plan.captures]
+    header = run_header("replay", sent.wall_ns, inputs, headers, headers[0] if kept else None)
     batches = batches_of(attempts, plan, sent.targets, sent.target_of, kept, protector(plan.captures, new_key()))
     truncated = sum(reply.truncated for reply in kept.values())
     folder.write_tape(TAPE, header, batches, Confessions(seen=len(attempts), truncated=truncated))

@@ -6,7 +6,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from captures.columns import Batch
 from captures.confessions import Confessions
 from captures.errors import UsageError
 from captures.header import Header
+from captures.lineage import expiry_of, labels_of
 from captures.store import create_capture
 from captures.version import __version__
 
@@ -101,9 +102,15 @@ def discard(folder: RunFolder) -> None:
 
 
 def run_header(
-    producer: str, wall_ns: int, inputs: tuple[Mapping[str, object], ...], policy: Header | None = None
+    producer: str,
+    wall_ns: int,
+    inputs: tuple[Mapping[str, object], ...],
+    sources: Sequence[Header],
+    policy: Header | None = None,
 ) -> Header:
-    """The header of a run's tape. ``policy``: the header of the capture whose policy its bodies passed."""
+    """The header of a run's tape. ``sources``: those of its inputs, whose labels and earliest expiry it inherits.
+    ``policy``: the header of the capture whose policy its bodies passed.
+    """
     return Header(
         file_id=os.urandom(16),
         recording_id=os.urandom(16),
@@ -113,6 +120,8 @@ def run_header(
         policy=policy.policy if policy is not None else {},
         policy_digest=policy.policy_digest if policy is not None else "",
         inputs=inputs,
+        labels=labels_of(sources),
+        expires_ns=expiry_of(sources),
     )
 
 

@@ -92,7 +92,13 @@ def shadow(
         result = _judge(plan, sent, heard, contest, options, objectives, folder, left_out)
         folder.write_tape(
             TAPE,
-            run_header("shadow", sent.wall_ns, inputs_of(plan.captures), plan.captures[0].header),
+            run_header(
+                "shadow",
+                sent.wall_ns,
+                inputs_of(plan.captures),
+                [capture.header for capture in plan.captures],
+                plan.captures[0].header,
+            ),
             batches,
             Confessions(
                 seen=len(plan.schedule) * len(heard),

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.batches import batch_of
-from captures.columns import Batch, Head
+from captures.columns import LABEL_PREFIX, Batch, Head
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
+from captures.lineage import labels_of
 from replayer.attempt import Attempts, Reply
 from replayer.plan import Plan
 
@@ -57,7 +58,8 @@ def _columns(
     def since(at_ns: NDArray[np.int64], where: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.where(where & (at_ns[rows] >= 0), at_ns[rows] - arrival, -1)
 
-    inherited = {name: view.columns[name][source] for name in ("method", "route", "codec", "model")}
+    labels = [LABEL_PREFIX + name for name in labels_of(capture.header for capture in plan.captures)]
+    inherited = {name: view.column(name)[source] for name in ("method", "route", "codec", "model", *labels)}
     return Batch(
         columns=inherited
         | {
@@ -68,7 +70,7 @@ def _columns(
             "status": attempts.status[rows],
             "failure": attempts.failure[rows],
             "failure_ns": np.where(completed, -1, np.maximum(since(attempts.done_ns, ~completed), 0)),
-            "flags": (view.columns["flags"][source].astype(np.uint32) & INHERITED) | WITHOUT_BODIES,
+            "flags": (view.column("flags")[source].astype(np.uint32) & INHERITED) | WITHOUT_BODIES,
             "session": plan.schedule.session[rows],
             "request_size": attempts.request_size[rows],
             "response_size": attempts.response_size[rows],
@@ -106,11 +108,16 @@ def _protected(
 
 
 def _exchange(attempts: Attempts, plan: Plan, target: str, row: int, reply: Reply) -> Exchange:
-    columns, names, source = plan.view.columns, plan.view.names, int(plan.schedule.source[row])
+    source = int(plan.schedule.source[row])
+
+    def named(column: str) -> str:
+        index = int(plan.view.column(column)[source])
+        return plan.view.names[index]
+
     sent_ns, done_ns = int(attempts.dispatched_ns[row]), int(attempts.done_ns[row])
     kind = FailureKind(int(attempts.failure[row]))
     failed = kind is not FailureKind.NONE
-    flags = Flags(int(columns["flags"][source])) & Flags.INFERENCE | Flags.REQUEST_DROPPED
+    flags = Flags(int(plan.view.column("flags")[source])) & Flags.INFERENCE | Flags.REQUEST_DROPPED
     response = Response(
         status=reply.status,
         headers=reply.headers,
@@ -122,18 +129,23 @@ def _exchange(attempts: Attempts, plan: Plan, target: str, row: int, reply: Repl
     return Exchange(
         arrival_ns=sent_ns,
         request=Request(
-            method=names[int(columns["method"][source])],
+            method=named("method"),
             target=target,
             end_ns=sent_ns,
             size=int(attempts.request_size[row]),
         ),
         response=response if reply.status else None,
         failure=Failure(kind, done_ns) if failed else None,
-        route=names[int(columns["route"][source])],
-        codec=names[int(columns["codec"][source])],
-        model=names[int(columns["model"][source])],
+        route=named("route"),
+        codec=named("codec"),
+        model=named("model"),
         session=int(plan.schedule.session[row]),
         flags=flags | Flags.RESPONSE_TRUNCATED if reply.truncated else flags,
+        labels=tuple(
+            (name, value)
+            for name in labels_of(capture.header for capture in plan.captures)
+            if (value := named(LABEL_PREFIX + name))
+        ),
         origin=Origin(
             row=row,
             source=source,

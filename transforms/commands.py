@@ -17,8 +17,10 @@ from captures.confessions import Confessions
 from captures.errors import UsageError
 from captures.exchange import Flags
 from captures.header import Header
+from captures.lineage import expiry_of, labels_of
+from captures.opening import open_capture
 from captures.reader import Capture
-from captures.store import SUFFIX, create_capture, open_capture
+from captures.store import SUFFIX, create_capture
 from captures.version import __version__
 from transforms import catalogue
 from transforms.derive import derive
@@ -109,7 +111,8 @@ def _header(read: Capture, plan: Schedule, schedule: Schedule, chain: list[str],
         source_digests=old.source_digests,
         inputs=({"path": Path(read.path).name, "digest": read.digest, "file_id": old.file_id.hex()},),
         notes={"chain": chain, "seed": seed, "schedule": schedule.digest},
-        expires_ns=old.expires_ns,
+        expires_ns=expiry_of([old]),
+        labels=labels_of([old]),
     )
 
 

@@ -30,7 +30,7 @@ class Derived:
 def derive(view: View, schedule: Schedule) -> Iterator[Derived]:
     """The exchanges of a schedule, a batch at a time: memory is bounded by a batch and a few segments."""
     touched = value_touched(schedule)
-    connections = view.columns["connection"]
+    connections = view.column("connection")
     block = int(connections.max()) + 1 if len(connections) else 1
     for start in range(0, len(schedule), BATCH_ROWS):
         rows = np.arange(start, min(start + BATCH_ROWS, len(schedule)))

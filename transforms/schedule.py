@@ -15,6 +15,7 @@ from captures.codecs.codec import Codec
 
 # The columns of a schedule, in order, and how they are kept.
 DTYPES = {"at_ns": "<i8", "source": "<i8", "variant": "<u4", "session": "<u8"}
+_AT_ONCE = 1 << 20  # rows of a schedule, which may lie on disk, that are looked at at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Schedule:
         n = len(self.at_ns)
         if not len(self.source) == len(self.variant) == len(self.session) == n:
             raise ValueError("the columns of a schedule have equal length")
-        if n and (self.at_ns[0] < 0 or bool(np.any(np.diff(self.at_ns) < 0))):
+        if n and (self.at_ns[0] < 0 or not _is_sorted(self.at_ns)):
             raise ValueError("at_ns is sorted and >= 0")
 
     def __len__(self) -> int:
@@ -80,8 +81,12 @@ class Schedule:
         """Rows in the busiest second, wherever it begins."""
         if not len(self):
             return 0
-        ends = np.searchsorted(self.at_ns, self.at_ns + 1_000_000_000, side="left")
-        return int((ends - np.arange(len(self))).max())
+        most = 0
+        for start in range(0, len(self), _AT_ONCE):
+            at_ns = self.at_ns[start : start + _AT_ONCE]
+            ends = np.searchsorted(self.at_ns, at_ns + 1_000_000_000, side="left")
+            most = max(most, int((ends - np.arange(start, start + len(at_ns))).max()))
+        return most
 
     @property
     def duration_ns(self) -> int:
@@ -101,3 +106,8 @@ class Schedule:
     def empty(cls) -> "Schedule":
         at_ns, source, variant, session = (np.empty(0, dtype=dtype) for dtype in DTYPES.values())
         return cls(at_ns, source, variant, session)
+
+
+def _is_sorted(at_ns: NDArray[np.int64]) -> bool:
+    # One row of overlap: the last of a run is compared with the first of the next.
+    return not any(np.any(np.diff(at_ns[start : start + _AT_ONCE + 1]) < 0) for start in range(0, len(at_ns), _AT_ONCE))

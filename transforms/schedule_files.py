@@ -3,13 +3,42 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from captures.errors import UsageError
 from transforms.schedule import DTYPES, Rewrite, Schedule
+
+MAPPED_BYTES = 32 << 20
+
+
+class Scratch:
+    """Arrays for as long as a ``with`` block: long ones lie in files of a temporary folder, so that a plan of any length fits."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def array(self, length: int, dtype: str) -> NDArray[np.generic]:
+        """Uninitialised. Raises OSError: no room on the disk for it."""
+        if length * np.dtype(dtype).itemsize < MAPPED_BYTES:
+            return np.empty(length, dtype=dtype)
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="shadowtape-plan-")
+        self._count += 1
+        return np.memmap(Path(self._folder.name) / str(self._count), dtype=dtype, mode="w+", shape=(length,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()  # on Linux a mapped file may be removed: what still maps it keeps its pages
 
 
 def save(schedule: Schedule, folder: Path) -> None:

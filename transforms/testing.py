@@ -44,6 +44,9 @@ class MemoryCapture:
     def columns(self) -> Batch:
         return batch_of(self.held)
 
+    def parts(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Batch]]:  # noqa: ARG002 - one part
+        yield 0, self.columns()
+
     def read(self, ordinals: NDArray[np.int64], *, bodies: bool = True) -> list[Exchange]:  # noqa: ARG002 - as Capture
         return [self.held[at] for at in ordinals.tolist()]
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.batches import concat
+from captures.batches import column_dtype, is_name_column
 from captures.codecs.codec import Codec
 from captures.columns import Batch
 from captures.errors import UsageError
@@ -26,6 +26,11 @@ SIDES: Mapping[str, Callable[[Iterable[tuple[int, Exchange]], Codecs], Columns]]
     "response": response_predictions,
 }
 
+_USUAL = {"flags", "method", "route", "codec", "model", "status", "request_kept"}
+"""What every plan asks for: loaded together, because a pass over a segment decompresses all of its columns."""
+
+type Allocate = Callable[[int, str], NDArray[np.generic]]
+"""(length, dtype) -> an array; `transforms.schedule_files.Scratch` has one that keeps long ones on disk."""
 type Cache = MutableMapping[tuple[str, str], Columns]
 
 
@@ -39,7 +44,7 @@ class Input(Protocol):
     @property
     def header(self) -> Header: ...
     def __len__(self) -> int: ...
-    def columns(self) -> Batch: ...
+    def parts(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Batch]]: ...
     def read(self, ordinals: NDArray[np.int64], *, bodies: bool = True) -> list[Exchange]: ...
     def numbered(
         self, start: int = 0, stop: int | None = None, *, bodies: bool = True
@@ -54,26 +59,31 @@ class View:
         captures: Sequence[Input],
         codecs: Codecs | None = None,
         cache: Cache | None = None,
+        allocate: Allocate = np.empty,
     ) -> None:
-        """``codecs``: a codec by its name; the installed ones by default."""
+        """``codecs``: a codec by its name; the installed ones by default. ``allocate``: where columns lie."""
         self.captures = tuple(captures)
         self.starts = np.cumsum([0, *(len(capture) for capture in captures)])
         self._codecs = codecs or _installed
         self._cache: Cache = {} if cache is None else cache
         self._joined: dict[str, Columns] = {}
-        self._merged: tuple[Mapping[str, NDArray[np.generic]], tuple[str, ...]] | None = None
+        self._allocate = allocate
+        self._names: dict[str, int] = {"": 0}
+        self._loaded: dict[str, NDArray[np.generic]] = {}
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    @property
-    def columns(self) -> Mapping[str, NDArray[np.generic]]:
-        """The columns of all exchanges; name columns index ``names``."""
-        return self._columns_and_names()[0]
+    def column(self, name: str) -> NDArray[np.generic]:
+        """Of all exchanges; a name column holds indices into ``names``. Raises KeyError: there is no such column or label."""
+        if name not in self._loaded:
+            self._load({name} | (_USUAL if name in _USUAL else set()))
+        return self._loaded[name]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self._columns_and_names()[1]
+        """Grows while columns are loaded; an index keeps its meaning."""
+        return tuple(self._names)
 
     def codec(self, name: str) -> Codec | None:
         """None: nobody understands its bodies."""
@@ -114,11 +124,19 @@ class View:
                 read.extend(capture.read(wanted[low:high] - start))
         return [read[at] for at in back.tolist()]
 
-    def _columns_and_names(self) -> tuple[Mapping[str, NDArray[np.generic]], tuple[str, ...]]:
-        if self._merged is None:
-            merged = concat([capture.columns() for capture in self.captures])
-            self._merged = merged.columns, merged.names
-        return self._merged
+    def _load(self, names: set[str]) -> None:
+        """One pass over the columns of all inputs, a segment at a time."""
+        dtypes = {name: column_dtype(name) for name in sorted(names)}
+        loaded = {name: self._allocate(len(self), dtype) for name, dtype in dtypes.items()}
+        for start, capture in zip(self.starts[:-1].tolist(), self.captures, strict=True):
+            for first, batch in capture.parts():
+                rows = slice(start + first, start + first + len(batch))
+                merged = [self._names.setdefault(name, len(self._names)) for name in batch.names or ("",)]
+                mapped = np.array(merged, dtype=np.uint32)
+                for name, values in loaded.items():
+                    found = batch.columns.get(name, np.zeros(len(batch), dtype=np.uint32))
+                    values[rows] = mapped[found] if is_name_column(name) else found
+        self._loaded |= loaded
 
     def _decoded(self, side: str) -> Columns:
         if side not in self._joined:

@@ -14,7 +14,7 @@ from replayer.runs import create_run, discard, machine, new_key, new_run_id, run
 def test_a_run_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     folder = create_run(tmp_path / "run", "ab")
     folder.write_json("summary.json", {"verdict": "PASS"})
-    header = run_header("replay", 5, ({"path": "a.tape"},))
+    header = run_header("replay", 5, ({"path": "a.tape"},), ())
     folder.write_tape("attempts.tape", header, [batch_of(example_exchanges(3))], Confessions(seen=3))
     assert not (tmp_path / "run").exists()
 

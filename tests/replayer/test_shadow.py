@@ -13,9 +13,9 @@ import pytest
 import shadowtape
 from captures.errors import UsageError
 from captures.exchange import Chunk, Exchange, Request, Response
+from captures.opening import open_capture
 from captures.privacy.policy import Policy
 from captures.privacy.pseudonymise import Pseudonymiser
-from captures.store import open_capture
 from captures.testing import write_example
 from replayer.compare.comparators import Predictions
 from replayer.contest import Contest

@@ -7,7 +7,7 @@ import pytest
 
 from captures.errors import CaptureError, UsageError
 from captures.exchange import Flags
-from captures.store import open_capture
+from captures.opening import open_capture
 from captures.testing import write_example
 from transforms.commands import transform
 from transforms.testing import example_exchange

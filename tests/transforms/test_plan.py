@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from captures.exchange import Exchange, Flags
+from transforms import plan
 from transforms.plan import schedule_of
+from transforms.schedule_files import Scratch
 from transforms.testing import MemoryCapture, example_exchange
 
 
@@ -102,3 +104,45 @@ def test_sessions_are_the_recorded_ones() -> None:
 
     assert schedule.session.tolist() == [0, 2**64 - 1]
     assert schedule.variant.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 7, 1000])
+def test_a_plan_that_is_sorted_in_groups_is_the_plan_that_is_sorted_at_once(
+    rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(7)
+    flags = [Flags.REPLAYABLE, Flags.REQUEST_TRUNCATED]
+    captures = [
+        capture(
+            *(exchange(int(at), flags[int(at) % 5 == 0], session=n) for n, at in enumerate(rng.integers(0, 60, 90)))
+        )
+        for _ in range(3)
+    ]
+    whole, dropped = schedule_of(captures)
+    monkeypatch.setattr(plan, "SORTED_ROWS", rows_at_once)
+
+    grouped, dropped_too = schedule_of(captures)
+
+    assert grouped.digest == whole.digest
+    assert dropped_too == dropped
+
+
+def test_a_window_has_its_own_rows_only_and_starts_at_zero() -> None:
+    whole = capture(*(exchange(at) for at in (50, 10, 20, 30, 40)))
+
+    schedule, dropped = schedule_of([whole], within=(20, 40))
+
+    assert schedule.source.tolist() == [2, 3]
+    assert schedule.at_ns.tolist() == [0, 10]
+    assert dropped == {}
+
+
+def test_long_columns_of_a_plan_lie_on_disk_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.schedule_files.MAPPED_BYTES", 16)
+    held = capture(*(exchange(at) for at in (5, 3, 9, 1)))
+
+    with Scratch() as scratch:
+        schedule, _ = schedule_of([held], allocate=scratch.array)
+
+        assert isinstance(schedule.at_ns, np.memmap)
+        assert schedule.digest == schedule_of([held])[0].digest
