@@ -10,8 +10,14 @@ import random
 import time
 import traceback
 import warnings
+from pathlib import Path
 
-HUNTS = ("reader", "spans", "codecs", "policy")
+# A hunt is a module here with a function `case`: a new file is a new hunt.
+HUNTS = tuple(
+    sorted(
+        path.stem for path in Path(__file__).parent.glob("*.py") if "\ndef case(" in path.read_text(encoding="utf-8")
+    )
+)
 
 
 def main(argv: list[str] | None = None) -> int:

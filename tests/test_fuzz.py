@@ -1,0 +1,25 @@
+"""Every hunt, for some seconds, with a new seed each time: what is found prints the line that repeats it."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from fuzz.run import HUNTS, hunt
+
+SECONDS = 5.0
+SEED = random.SystemRandom().randrange(10**6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HUNTS)
+def test_nothing_is_found_in_a_short_hunt(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hunt(name, SEED, SECONDS, None), "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("name", HUNTS)
+def test_a_hunt_states_its_invariant_on_its_first_line(name: str) -> None:
+    first = Path(f"{__file__}/../../fuzz/{name}.py").resolve().read_text(encoding="utf-8").splitlines()[0]
+
+    assert re.match(r'"""[A-Z].{30,}', first)
