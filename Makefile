@@ -47,6 +47,7 @@ types: setup
 	$(VENV)/bin/mypy
 
 bench: setup
+	$(PY) -m bench.formats
 	$(PY) -m bench.run
 
 fuzz: setup

@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from captures.opening import open_capture as open  # noqa: A004 - `captures.open(path)` is how a notebook reads one
     from captures.reader import Capture
-    from captures.store import open_capture as open  # noqa: A004 - `captures.open(path)` is how a notebook reads one
 
 __all__ = ["Capture", "open"]
 
-_WHERE = {"Capture": ("captures.reader", "Capture"), "open": ("captures.store", "open_capture")}
+_WHERE = {"Capture": ("captures.reader", "Capture"), "open": ("captures.opening", "open_capture")}
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,7 @@
-"""Numbers, shares and durations as people write them. Exact: a factor is the Fraction of its decimal text, never of a float."""
+"""Numbers, shares, durations and sizes as people write them.
+
+Exact: a factor is the Fraction of its decimal text, never of a float.
+"""
 
 import re
 from fractions import Fraction
@@ -17,7 +20,14 @@ UNITS_NS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
+UNITS_BYTES = {
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
+}
 PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|min|s|m|h|d)\s*")
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?", re.IGNORECASE | re.ASCII)
 
 
 def exact(value: Number, what: str) -> Fraction:
@@ -46,3 +56,25 @@ def duration_ns(value: str, what: str) -> int:
     if not parts or PART.sub("", text):
         raise ValueError(f"{what} is {value!r}, not a duration such as 50ms, 1.5s, 2m or 1h30m")
     return int(sum(Fraction(number) * UNITS_NS[unit] for number, unit in parts))
+
+
+def size_bytes(value: str, what: str) -> int:
+    """A size: "256MiB" (1024² each), "1GB" (1000³), "1048576" or "512B". Letter case does not matter, a lone "M" is not one.
+
+    Raises ValueError, naming ``what``: not a size, or not a whole number of bytes.
+    """
+    match = _SIZE.fullmatch(value.strip())
+    factor = UNITS_BYTES.get((match[2] or "b").lower()) if match else None
+    size = Fraction(match[1]) * factor if match and factor else None
+    if size is None or size.denominator != 1:
+        raise ValueError(f"{what} is {value!r}, not a size such as 256MiB, 1GB or 1048576")
+    return int(size)
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as people write it: "1.5 MiB"; to be read, not to be parsed."""
+    value, units = Fraction(size), iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = "B"
+    while value >= 1024 and (larger := next(units, "")):
+        value, unit = value / 1024, larger
+    return f"{size} B" if unit == "B" else f"{float(value):.1f} {unit}"

@@ -9,8 +9,10 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-FORMAT_VERSION = 1
 MAGIC = b"\x89TAPE\r\n"  # followed by one byte: the version
+PLAIN_VERSION = 1
+ENCRYPTED_VERSION = 2
+FORMAT_VERSION = 2  # the newest; a writer writes the lowest that describes its file
 MAGIC_SIZE = len(MAGIC) + 1
 SYNC_SIZE = 16
 END = b"\x89EPAT\r\n\x01"
@@ -39,18 +41,23 @@ class Kind(IntEnum):
 
 class PieceFlags(IntFlag):
     ZSTD = 1
+    ENCRYPTED = 2
 
 
 META_KINDS = frozenset({Kind.HEADER, Kind.START, Kind.COMMIT, Kind.INDEX})
 STREAM_KINDS = (Kind.COLUMNS, Kind.NAMES, Kind.HEADS, Kind.CHUNKS, Kind.BODIES)
 
 _HEADER = struct.Struct("<BBIII")
+_FIELDS = struct.Struct("<BBII")
 _CRC = struct.Struct("<I")
 _TRAILER = struct.Struct("<QII8s")
 PIECE_HEADER_SIZE = _HEADER.size
 CRC_SIZE = _CRC.size
 CHUNK_SIZE = 12  # of a body chunk in a "chunks" payload: <i8 time, <u4 bytes
 TRAILER_SIZE = _TRAILER.size
+NONCE_SIZE = 12
+TAG_SIZE = 16
+CIPHER_OVERHEAD = NONCE_SIZE + TAG_SIZE  # what encryption adds to a payload: nonce in front, tag behind
 
 
 class FrameError(ValueError):
@@ -80,10 +87,18 @@ def crc(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-def pack_piece(kind: int, payload: bytes, *, raw: int | None = None) -> bytes:
-    """A whole piece. ``raw``: length of the payload once decompressed; None: the payload is not compressed."""
-    flags = 0 if raw is None else PieceFlags.ZSTD
-    fields = struct.pack("<BBII", kind, flags, len(payload), len(payload) if raw is None else raw)
+def kind_name(kind: int) -> str:
+    """As reports name a kind of piece: "columns", "kind 77"."""
+    return Kind(kind).name.lower() if kind in Kind else f"kind {kind}"
+
+
+def pack_piece(kind: int, payload: bytes, *, raw: int | None = None, flags: int | None = None) -> bytes:
+    """A whole piece. ``payload``: as stored. ``raw``: its length once decrypted and decompressed; None: it is neither. ``flags``:
+    PieceFlags; None: what ``raw`` says.
+    """
+    if flags is None:
+        flags = 0 if raw is None else PieceFlags.ZSTD
+    fields = _FIELDS.pack(kind, flags, len(payload), len(payload) if raw is None else raw)
     return b"".join((fields, _CRC.pack(crc(fields)), payload, _CRC.pack(crc(payload))))
 
 
@@ -92,18 +107,23 @@ def seal_of_piece(piece: bytes) -> bytes:
     return piece[:PIECE_HEADER_SIZE] + piece[-CRC_SIZE:]
 
 
-def unpack_piece_header(data: bytes, offset: int) -> Piece:
-    """Raises FrameError: checksum, limits. Nothing it returns has been allocated for yet."""
+def unpack_piece_header(data: bytes, offset: int, *, encrypted: bool = False) -> Piece:
+    """``encrypted``: whether the pieces of this file are; its header never is. Raises FrameError: checksum, limits, flags.
+    Nothing it returns has been allocated for yet.
+    """
     kind, flags, stored, raw, header_crc = _HEADER.unpack_from(data)
     if crc(data[: PIECE_HEADER_SIZE - CRC_SIZE]) != header_crc:
         raise FrameError("checksum of a piece header does not match")
-    name = Kind(kind).name.lower() if kind in Kind else f"kind {kind}"
+    name = kind_name(kind)
     if stored > LIMITS["stored"] or raw > LIMITS["raw"] or (kind in META_KINDS and stored > LIMITS["meta"]):
         raise FrameError(f"a piece claims more bytes than the limit ({name}: {stored} stored, {raw} raw)")
     if kind in Kind:
-        if flags & ~int(PieceFlags.ZSTD):
+        if flags & ~int(PieceFlags.ZSTD | PieceFlags.ENCRYPTED):
             raise FrameError(f"a piece has unknown flags ({name}: {flags})")
-        if not flags & PieceFlags.ZSTD and stored != raw:
+        if bool(flags & PieceFlags.ENCRYPTED) != encrypted:
+            raise FrameError(f"a piece in clear in an encrypted file, or the reverse ({name})")
+        plain = stored - CIPHER_OVERHEAD if encrypted else stored
+        if plain < 0 or (not flags & PieceFlags.ZSTD and plain != raw):
             raise FrameError(f"a piece contradicts itself about its length ({name})")
     return Piece(offset, kind, flags, stored, raw)
 
@@ -111,8 +131,7 @@ def unpack_piece_header(data: bytes, offset: int) -> Piece:
 def check_payload(payload: bytes, payload_crc: bytes, kind: int) -> None:
     """Raises FrameError."""
     if _CRC.unpack(payload_crc)[0] != crc(payload):
-        name = Kind(kind).name.lower() if kind in Kind else f"kind {kind}"
-        raise FrameError(f"checksum of a payload does not match ({name})")
+        raise FrameError(f"checksum of a payload does not match ({kind_name(kind)})")
 
 
 def pack_trailer(index_offset: int) -> bytes:

@@ -42,6 +42,8 @@ class Header:
             raise ValueError(f"file_id and recording_id are {ID_SIZE} bytes")
         if self.kind not in KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}")
+        if len(set(self.labels)) != len(self.labels) or "" in self.labels:
+            raise ValueError("a label has a name, and no two have the same")
 
 
 def source_digest(recording_id: bytes, host: str, port: int) -> str:

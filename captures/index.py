@@ -4,11 +4,15 @@
 """
 
 import re
+import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from typing import Any
+from typing import Any, overload
 
 import msgpack
+import numpy as np
+from numpy.typing import NDArray
 
 from captures.columns import COLUMNS, LABEL_DTYPE
 from captures.confessions import Confessions
@@ -72,11 +76,40 @@ class Entry:
     max_arrival_ns: int
 
 
+class Entries(Sequence[Entry]):
+    """The segments of an index. ``rows``: one per segment, the fields of `Entry`."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Entries": ...
+    def __getitem__(self, at: int | slice) -> "Entry | Entries":
+        return Entries(self.rows[at]) if isinstance(at, slice) else Entry(*self.rows[at].tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compares by its contents
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
-    segments: tuple[Entry, ...]
+    segments: Sequence[Entry]
     commit: Commit
     digest: bytes
+
+
+def rows_of(index: Index) -> NDArray[np.int64]:
+    """One row per segment, the fields of `Entry`."""
+    if isinstance(index.segments, Entries):
+        return index.segments.rows
+    return np.array([astuple(entry) for entry in index.segments], dtype=np.int64).reshape(-1, 5)
 
 
 def pack_commit(commit: Commit) -> bytes:
@@ -119,18 +152,31 @@ def pack_index(index: Index) -> bytes:
 
 
 def unpack_index(payload: bytes) -> Index:
-    """Raises FrameError."""
-    record = _unpack(payload, "index")
+    """Row by row: an index may be long. Raises FrameError."""
+    rows, found = array("q"), dict[object, Any]()
+    unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(payload), 1), strict_map_key=False)
+    unpacker.feed(payload)
     try:
-        rows = [row[:5] for row in record["segments"]]
-        digest = record["digest"]
-        commit = _commit(record["commit"])
-    except (TypeError, KeyError) as error:
-        raise FrameError("the index record is not one") from error
-    well_formed = all(len(row) == 5 and _integers(row) and _counts(row[:3]) for row in rows)
-    if not (well_formed and isinstance(digest, bytes) and len(digest) == DIGEST_SIZE):
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key == "segments":
+                del rows[:]
+                for _ in range(unpacker.read_array_header()):
+                    row = unpacker.unpack()[:5]
+                    if not (len(row) == 5 and _integers(row) and _counts(row[:3])):
+                        raise FrameError("the index record is not one")
+                    rows.extend(row)
+                found[key] = True
+            elif key in ("commit", "digest"):
+                found[key] = unpacker.unpack()
+            else:
+                unpacker.skip()
+        digest, commit, whole = found["digest"], _commit(found["commit"]), "segments" in found
+    except (TypeError, KeyError, ValueError, OverflowError, struct.error, msgpack.UnpackException) as error:
+        raise error if isinstance(error, FrameError) else FrameError("the index record is not one") from error
+    if not (whole and unpacker.tell() == len(payload) and isinstance(digest, bytes) and len(digest) == DIGEST_SIZE):
         raise FrameError("the index record is not one")
-    return Index(tuple(Entry(*row) for row in rows), commit, digest)
+    return Index(Entries(np.array(rows, dtype=np.int64).reshape(-1, 5)), commit, digest)
 
 
 def _commit(record: object) -> Commit:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from captures.batches import chunks_cover, is_name_column, label_columns
 from captures.columns import COLUMNS, LABEL_DTYPE, Column, Columns, Head
 from captures.frame import CHUNK_SIZE, FrameError
+from captures.packed_heads import plain_heads
 
 
 def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Sequence[int]) -> Columns:
@@ -28,9 +29,7 @@ def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Seq
     labels = [Column(name, LABEL_DTYPE, "label") for name in label_columns(parts)]
     for column in (*COLUMNS, *labels):
         if column.name in parts:
-            columns[column.name] = _as_declared(
-                np.concatenate(parts[column.name]) if counts else np.zeros(0), column.dtype
-            )
+            columns[column.name] = _as_declared(_joined(parts[column.name]), column.dtype)
         else:
             columns[column.name] = np.full(total, column.absent, dtype=column.dtype)
     return columns
@@ -45,8 +44,11 @@ def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tup
     return names
 
 
-def decode_heads(data: bytes, n: int) -> list[Head]:
+def decode_heads(data: bytes, n: int) -> Sequence[Head]:
     """Raises FrameError."""
+    packed = plain_heads(data, n)
+    if packed is not None:
+        return packed
     heads = _unpack_all(data, _head)
     if len(heads) != n:
         raise FrameError("heads do not fit their exchanges")
@@ -73,14 +75,17 @@ def decode_chunks(data: bytes, columns: Columns, counts: Sequence[int]) -> tuple
 
 def decode_bodies(data: bytes, columns: Columns) -> list[bytes]:
     """Raises FrameError."""
-    kept = np.stack([columns["request_kept"], columns["response_kept"]], axis=1).ravel().tolist()
-    if sum(kept) != len(data):
+    kept = np.stack([columns["request_kept"], columns["response_kept"]], axis=1).ravel()
+    ends = np.cumsum(kept, dtype=np.int64).tolist()
+    if (ends[-1] if ends else 0) != len(data):
         raise FrameError("bodies do not fit their exchanges")
-    bodies, start = [], 0
-    for size in kept:
-        bodies.append(data[start : start + size])
-        start += size
-    return bodies
+    return [data[start:stop] for start, stop in zip([0, *ends], ends, strict=False)]
+
+
+def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _as_declared(values: NDArray[np.generic], dtype: str) -> NDArray[np.generic]:

@@ -1,105 +1,165 @@
-"""Batches -> the pieces of a segment. Pure: how columns, names, heads, chunks and bodies are laid out (docs/format.md, "Flush"),
+"""Batches -> the payloads of a segment. Pure: how columns, names, heads, chunks and bodies are laid out (docs/format.md, "Flush"),
 and nothing of where pieces stand in a file.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.batches import EMPTY_HEAD, chunk_counts, chunks_cover, full_columns, is_name_column
-from captures.columns import COLUMNS, Batch, Columns, Head
-from captures.compression import Stream
-from captures.frame import CHUNK_SIZE, STREAM_KINDS, Kind, pack_piece
+from captures.batches import EMPTY_HEAD, chunk_counts, chunks_cover, full_columns, is_name_column, label_columns
+from captures.columns import COLUMNS, LABEL_PREFIX, Batch, Columns, Head
+from captures.compression import Stream, stream
+from captures.frame import CHUNK_SIZE, Kind
+
+# A header of few fields is flattened fastest by adding its pairs up; the cost grows with the square of their number.
+_FEW_FIELDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch as it will be written, but for its names. ``chunk_ends``: where each exchange's chunks end, from 0. ``sizes``: raw
+    bytes of each exchange's head, chunks and bodies, what segments are cut by.
+    """
+
+    columns: Columns
+    names: Sequence[str]
+    heads: Sequence[bytes]
+    bodies: Sequence[bytes]
+    chunk_at_ns: NDArray[np.int64]  # from the exchange's arrival
+    chunk_bytes: NDArray[np.uint32]
+    chunk_ends: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def prepare(batch: Batch, labels: Sequence[str] = ()) -> Prepared:
+    """``labels``: the label columns that may be written. Raises ValueError where the batch contradicts itself or has another label,
+    before anything of it is written.
+    """
+    undeclared = set(label_columns(batch.columns)) - set(labels)
+    if undeclared:
+        names = ", ".join(sorted(name.removeprefix(LABEL_PREFIX) for name in undeclared))
+        raise ValueError(f"labels that the header does not declare: {names}")
+    columns = full_columns(batch, labels)
+    counts = chunk_counts(batch)
+    _check(batch, columns, counts)
+    heads = _pack_heads(batch.heads) if batch.heads else _pack_heads([EMPTY_HEAD]) * len(batch)
+    sizes = columns["request_kept"].astype(np.int64) + columns["response_kept"].astype(np.int64) + CHUNK_SIZE * counts
+    sizes += np.fromiter(map(len, heads), np.int64, len(heads))
+    return Prepared(
+        columns=columns,
+        names=batch.names or ("",),
+        heads=heads,
+        bodies=batch.bodies,
+        chunk_at_ns=batch.chunk_at_ns - np.repeat(columns["arrival_ns"].astype(np.int64), counts),
+        chunk_bytes=batch.chunk_bytes,
+        chunk_ends=np.concatenate(([0], np.cumsum(counts))),
+        sizes=sizes,
+    )
 
 
 class SegmentEncoder:
-    """The streams and the name table of the segment being written. ``size``: raw bytes of heads, chunks and bodies so far."""
+    """What was taken since the last cut, the streams and the name table of the segment being written. ``size``: raw bytes of heads,
+    chunks and bodies so far.
+    """
 
-    def __init__(self, level: int, labels: Sequence[str] = ()) -> None:
+    def __init__(self, labels: Sequence[str] = ()) -> None:
         """``labels``: the label columns this segment declares, as they are named in its start."""
         self._labels = tuple(labels)
-        self._streams = {kind: Stream(level) for kind in STREAM_KINDS}
+        self._streams: dict[Kind, Stream] = {}
         self._names: dict[str, int] = {"": 0}
+        self._new_names: list[str] = []
         self._columns: list[Columns] = []
+        self._heads: list[bytes] = []
         self._chunks: list[tuple[bytes, bytes]] = []
+        self._bodies: list[bytes] = []
         self.size = 0
         self.exchanges = 0
 
-    def add(self, batch: Batch) -> Columns:
-        """The columns as they will be written, names mapped. The batch has passed `check_batch`."""
-        columns = full_columns(batch, self._labels)
-        mapped = self._map_names(batch.names, columns)
-        heads = b"".join(map(_pack_head, batch.heads)) if batch.heads else _pack_head(EMPTY_HEAD) * len(batch)
-        bodies = b"".join(batch.bodies)
-        arrivals = np.repeat(columns["arrival_ns"].astype(np.int64), chunk_counts(batch))
-        times = batch.chunk_at_ns.astype("<i8") - arrivals
-        self._streams[Kind.HEADS].add(heads)
-        self._streams[Kind.BODIES].add(bodies)
-        self._chunks.append((times.astype("<i8").tobytes(), batch.chunk_bytes.astype("<u4").tobytes()))
-        self._columns.append(mapped)
-        self.size += len(heads) + len(bodies) + CHUNK_SIZE * len(batch.chunk_at_ns)
-        self.exchanges += len(batch)
-        return mapped
+    def add(self, batch: Prepared, start: int, stop: int) -> None:
+        """Take these rows of a batch that is not empty."""
+        columns = {name: values[start:stop] for name, values in batch.columns.items()}
+        self._columns.append(columns | self._map_names(batch.names, columns))
+        self._heads += batch.heads[start:stop]
+        self._bodies += batch.bodies[2 * start : 2 * stop]
+        chunks = slice(batch.chunk_ends[start], batch.chunk_ends[stop])
+        times, sizes = batch.chunk_at_ns[chunks].astype("<i8"), batch.chunk_bytes[chunks].astype("<u4")
+        self._chunks.append((times.tobytes(), sizes.tobytes()))
+        self.size += int(batch.sizes[start:stop].sum())
+        self.exchanges += stop - start
 
-    def cut(self) -> list[bytes]:
-        """The pieces of a flush, without its commit."""
-        for name in (*(column.name for column in COLUMNS), *self._labels):
-            for columns in self._columns:
-                self._streams[Kind.COLUMNS].add(columns[name].tobytes())
-        for side in (0, 1):
-            self._streams[Kind.CHUNKS].add(b"".join(chunks[side] for chunks in self._chunks))
-        self._columns, self._chunks = [], []
-        cuts = [(kind, *stream.cut()) for kind, stream in self._streams.items()]
-        return [pack_piece(kind, stored, raw=raw) for kind, stored, raw in cuts if raw]
+    def cut(self, *, small: bool) -> list[tuple[Kind, bytes, int]]:
+        """The pieces of a flush, without its commit: kind, payload, raw length. ``small``: whether bytes matter more than time, in
+        the streams that begin now.
+        """
+        parts: dict[Kind, list[bytes]] = {
+            Kind.COLUMNS: [
+                columns[name].tobytes()
+                for name in (*(column.name for column in COLUMNS), *self._labels)
+                for columns in self._columns
+            ],
+            Kind.NAMES: [msgpack.packb(name, unicode_errors="surrogatepass") for name in self._new_names],
+            Kind.HEADS: self._heads,
+            Kind.CHUNKS: [chunks[side] for side in (0, 1) for chunks in self._chunks],
+            Kind.BODIES: self._bodies,
+        }
+        self._new_names, self._columns, self._heads, self._chunks, self._bodies = [], [], [], [], []
+        cuts = []
+        for kind, each in parts.items():
+            if data := b"".join(each):
+                if kind not in self._streams:
+                    self._streams[kind] = stream(kind, small=small)
+                cuts.append((kind, self._streams[kind].cut(data), len(data)))
+        return cuts
 
     def _map_names(self, names: Sequence[str], columns: Columns) -> Columns:
         # Only names that this batch uses: a slice of a long batch does not drag the others along.
-        used = np.unique(np.concatenate([columns[name] for name in columns if is_name_column(name)]))
-        table = np.zeros(max(len(names), 1), dtype="<u4")
-        for index in used.tolist():
-            name = names[index] if names else ""
+        cells = {name: values.astype(np.int64) for name, values in columns.items() if is_name_column(name)}
+        table = np.zeros(len(names), dtype="<u4")
+        for index in np.flatnonzero(np.bincount(np.concatenate(list(cells.values())))).tolist():
+            name = names[index]
             if name not in self._names:
                 self._names[name] = len(self._names)
-                self._streams[Kind.NAMES].add(msgpack.packb(name, unicode_errors="surrogatepass"))
+                self._new_names.append(name)
             table[index] = self._names[name]
-        return columns | {name: table[values] for name, values in columns.items() if is_name_column(name)}
+        return {name: table[values] for name, values in cells.items()}
 
 
-def check_batch(batch: Batch) -> None:
-    """Raises ValueError where a batch contradicts itself, before anything of it is written."""
-    columns = full_columns(batch)
+def _check(batch: Batch, columns: Columns, counts: NDArray[np.int64]) -> None:
+    """Raises ValueError."""
     n = len(batch)
     kept = np.stack([columns["request_kept"], columns["response_kept"]], axis=1).ravel()
     if batch.heads and len(batch.heads) != n:
         raise ValueError("a batch has a head per exchange, or none")
     if (list(map(len, batch.bodies)) or [0] * (2 * n)) != kept.tolist():
         raise ValueError("bodies and the columns request_kept and response_kept differ")
-    if not len(batch.chunk_at_ns) == len(batch.chunk_bytes) == int(chunk_counts(batch).sum()):
+    if not len(batch.chunk_at_ns) == len(batch.chunk_bytes) == int(counts.sum()):
         raise ValueError("chunks and the columns request_chunks and response_chunks differ")
     if not chunks_cover(columns, batch.chunk_bytes):
         raise ValueError("the chunks of a body do not add up to it")
 
 
-def sizes(batch: Batch) -> NDArray[np.int64]:
-    """Raw bytes of each exchange's bodies, chunks and, roughly, head: what segments are cut by."""
-    columns = full_columns(batch)
-    total: NDArray[np.int64] = columns["request_kept"].astype(np.int64) + columns["response_kept"].astype(np.int64)
-    total += CHUNK_SIZE * chunk_counts(batch)
-    if batch.heads:
-        total += np.array([_head_size(head) for head in batch.heads], dtype=np.int64)
-    return total
+def _pack_heads(heads: Sequence[Head]) -> list[bytes]:
+    records = [_record(head) for head in heads]
+    try:
+        return list(map(msgpack.Packer().pack, records))
+    except UnicodeEncodeError:  # a lone surrogate somewhere; to allow for it costs every string a copy
+        return list(map(msgpack.Packer(unicode_errors="surrogatepass").pack, records))
 
 
-def _pack_head(head: Head) -> bytes:
-    request = [text for pair in head.request_headers for text in pair]
-    response = [text for pair in head.response_headers for text in pair]
-    record = (head.target, head.http_version, request, head.reason, response, head.failure_detail)
-    packed: bytes = msgpack.packb(record, unicode_errors="surrogatepass")
-    return packed
+def _record(head: Head) -> tuple[object, ...]:
+    request, response = _flat(head.request_headers), _flat(head.response_headers)
+    return head.target, head.http_version, request, head.reason, response, head.failure_detail
 
 
-def _head_size(head: Head) -> int:
-    headers = head.request_headers + head.response_headers
-    return len(head.target) + sum(len(name) + len(value) + 2 for name, value in headers) + 16
+def _flat(headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    if len(headers) < _FEW_FIELDS:
+        empty: tuple[str, ...] = ()
+        return sum(headers, empty)
+    return tuple(chain.from_iterable(headers))

@@ -1,30 +1,36 @@
-"""Capture files on disk: paths, locks, fsync. The only file of ``captures`` that opens anything."""
+"""Capture files being written to disk: paths, locks, fsync. Whoever reads one uses `captures.opening`."""
 
 import errno
 import fcntl
 import os
-import stat
-import time
-from datetime import UTC, datetime
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from captures.columns import Batch
 from captures.confessions import Confessions
-from captures.errors import CaptureError, UsageError
+from captures.errors import UsageError
 from captures.frame import SYNC_SIZE
 from captures.header import Header
-from captures.reader import Capture
-from captures.writer import SEGMENT_BYTES, CaptureWriter
+from captures.writer import SEGMENT_BYTES, CaptureWriter, always, is_little
 
 SUFFIX = ".tape"
 
 
 def create_capture(
-    path: Path, header: Header, *, fsync: bool = False, segment_bytes: int = SEGMENT_BYTES
+    path: Path,
+    header: Header,
+    *,
+    key: bytes | None = None,
+    fsync: bool = False,
+    small: bool = False,
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> "TapeFile":
-    """A new capture under its final name. An advisory lock is held until it is closed.
+    """A new capture under its final name, encrypted where a ``key`` is given. An advisory lock is held until it is closed.
+
+    ``fsync``: what a flush committed survives a power loss. ``small``: bytes matter more than time, however much comes at once (a
+    recorder need not ask: where little comes, they always do).
 
     Raises UsageError: wrong suffix, the path exists, no such folder; OSError: disk full.
     """
@@ -38,39 +44,7 @@ def create_capture(
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS):
             raise UsageError(f"{path}: cannot be created: {os.strerror(error.errno)}") from None
         raise
-    return TapeFile(path, fd, header, fsync=fsync, segment_bytes=segment_bytes)
-
-
-def open_capture(path: Path | str) -> Capture:
-    """Raises CaptureError: missing, a folder, empty, not a capture, a newer format, header damaged, expired."""
-    path = Path(path)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
-    except FileNotFoundError:
-        raise CaptureError(f"{path}: no such file") from None
-    except OSError as error:
-        raise CaptureError(f"{path}: cannot be opened: {error.strerror}") from None
-    try:
-        size = _regular_size(fd, path)
-        # A recorder may still be appending: this capture ends where the file ends now.
-        capture = Capture(
-            str(path), lambda offset, n: os.pread(fd, max(min(n, size - offset), 0), offset), size, lambda: os.close(fd)
-        )
-        _refuse_expired(capture.header, path)
-    except BaseException:
-        os.close(fd)
-        raise
-    return capture
-
-
-def being_written(path: Path) -> bool:
-    """Whether a recorder holds the file."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+    return TapeFile(path, fd, header, key=key, fsync=fsync, small=small, segment_bytes=segment_bytes)
 
 
 class TapeFile:
@@ -80,21 +54,42 @@ class TapeFile:
     was appended since is gone (``committed`` says how far the file got), and writing may go on.
     """
 
-    def __init__(self, path: Path, fd: int, header: Header, *, fsync: bool, segment_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fd: int,
+        header: Header,
+        *,
+        key: bytes | None,
+        fsync: bool,
+        small: bool,
+        segment_bytes: int,
+    ) -> None:
         self.path = path
         self._fd, self._fsync, self._end = fd, fsync, 0
+        self._torn = False  # whether bytes of a write that failed may stand behind the end
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._writer = CaptureWriter(
-                self._write, header, sync_marker=os.urandom(SYNC_SIZE), segment_bytes=segment_bytes
+                self._write,
+                header,
+                sync_marker=os.urandom(SYNC_SIZE),
+                key=key,
+                small=always if small else is_little,
+                segment_bytes=segment_bytes,
             )
+            if fsync:
+                _sync_folder(path.parent)
         except BaseException:
             # Without a header it is no capture: an empty file would only block the name.
             path.unlink(missing_ok=True)
             self.close()
             raise
-        if fsync:
-            _sync_folder(path.parent)
+
+    @property
+    def header(self) -> Header:
+        """As it stands in the file."""
+        return self._writer.header
 
     @property
     def committed(self) -> int:
@@ -120,7 +115,7 @@ class TapeFile:
         self._writer.flush(confessions)
 
     def seal(self, confessions: Confessions) -> None:
-        """Flush and append the index. Raises OSError."""
+        """Flush and append the index; nothing can be written afterwards. Raises OSError: it may be tried again then."""
         self._writer.seal(confessions)
 
     def close(self) -> None:
@@ -140,33 +135,26 @@ class TapeFile:
         """All of it or nothing. Raises OSError."""
         if self._fd < 0:
             raise ValueError("the capture is closed")
+        self._mend()
+        self._torn = True
         try:
             written = 0
             while written < len(data):
-                written += os.write(self._fd, memoryview(data)[written:])
+                written += os.pwrite(self._fd, memoryview(data)[written:], self._end + written)
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError:
-            # A torn flush in the middle would read as damage.
-            os.ftruncate(self._fd, self._end)
-            os.lseek(self._fd, self._end, os.SEEK_SET)
+            with suppress(OSError):  # the next write tries again
+                self._mend()
             raise
         self._end += len(data)
+        self._torn = False
 
-
-def _regular_size(fd: int, path: Path) -> int:
-    status = os.fstat(fd)
-    if stat.S_ISDIR(status.st_mode):
-        raise CaptureError(f"{path}: a folder; folders of captures come later: name one file")
-    if not stat.S_ISREG(status.st_mode):
-        raise CaptureError(f"{path}: not a regular file; a capture is read in any order, so save it first")
-    return status.st_size
-
-
-def _refuse_expired(header: Header, path: Path) -> None:
-    if header.expires_ns and time.time_ns() >= header.expires_ns:
-        when = datetime.fromtimestamp(header.expires_ns / 1e9, UTC)
-        raise CaptureError(f"{path}: expired on {when:%Y-%m-%d %H:%M} UTC; delete it")
+    def _mend(self) -> None:
+        """Take back what a write that failed left: a torn flush in the middle would read as damage. Raises OSError."""
+        if self._torn:
+            os.ftruncate(self._fd, self._end)
+            self._torn = False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from captures.batches import batch_of
+from captures.capture_file import CaptureFile, Stored
 from captures.codec_testing import check_codec
 from captures.confessions import Confessions
 from captures.exchange import Chunk, Exchange, Flags, Request, Response
 from captures.header import Header
-from captures.reader import Capture
+from captures.importer_testing import check_importer
+from captures.reader import Capture, Listing
 from captures.store import create_capture
 from captures.writer import SEGMENT_BYTES, CaptureWriter
 
@@ -19,11 +21,13 @@ __all__ = [
     "capture_bytes",
     "capture_of",
     "check_codec",
+    "check_importer",
     "cut",
     "example_exchange",
     "example_exchanges",
     "example_header",
     "flip",
+    "stored_of",
     "swap_segments",
     "write_example",
     "zero",
@@ -84,10 +88,12 @@ def example_exchanges(count: int, every_ns: int = 1_000_000) -> list[Exchange]:
     return [example_exchange(arrival_ns=i * every_ns, session=i + 1, connection=i + 1) for i in range(count)]
 
 
-def write_example(path: Path, exchanges: Sequence[Exchange], *, seal: bool = True, **header: Any) -> Path:
+def write_example(
+    path: Path, exchanges: Sequence[Exchange], *, seal: bool = True, key: bytes | None = None, **header: Any
+) -> Path:
     """A capture file of these exchanges; ``header``: changes to `example_header`."""
     confessions = Confessions(seen=len(exchanges))
-    with create_capture(path, example_header(**header)) as tape:
+    with create_capture(path, example_header(**header), key=key) as tape:
         tape.append(batch_of(exchanges))
         tape.flush(confessions)
         if seal:
@@ -96,11 +102,18 @@ def write_example(path: Path, exchanges: Sequence[Exchange], *, seal: bool = Tru
 
 
 def capture_bytes(
-    flushes: Sequence[Sequence[Exchange]], *, seal: bool = True, segment_bytes: int = SEGMENT_BYTES, **header: Any
+    flushes: Sequence[Sequence[Exchange]],
+    *,
+    seal: bool = True,
+    segment_bytes: int = SEGMENT_BYTES,
+    key: bytes | None = None,
+    **header: Any,
 ) -> bytes:
     """The same capture every time: one flush per item. A small ``segment_bytes`` makes every flush a segment."""
     data = bytearray()
-    writer = CaptureWriter(data.extend, example_header(**header), sync_marker=EXAMPLE_SYNC, segment_bytes=segment_bytes)
+    writer = CaptureWriter(
+        data.extend, example_header(**header), sync_marker=EXAMPLE_SYNC, segment_bytes=segment_bytes, key=key
+    )
     seen = 0
     for exchanges in flushes:
         seen += len(exchanges)
@@ -111,9 +124,14 @@ def capture_bytes(
     return bytes(data)
 
 
-def capture_of(data: bytes, path: str = "in memory") -> Capture:
+def capture_of(data: bytes, path: str = "in memory", *, key: bytes | None = None) -> Capture:
     """Read a capture from bytes."""
-    return Capture(path, lambda offset, size: data[offset : offset + size], len(data))
+    return Capture(path, Listing([CaptureFile(stored_of(data, path), key)]))
+
+
+def stored_of(data: bytes, name: str = "in memory") -> Stored:
+    """Bytes as a file."""
+    return Stored(name, len(data), lambda offset, size: data[offset : offset + size])
 
 
 # Ways to break a file. All of them return new bytes.

@@ -11,24 +11,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from captures.batches import take
+from captures.cipher import CIPHER, OUTSIDE, PieceCipher, fingerprint
 from captures.columns import LABEL_PREFIX, Batch
 from captures.confessions import Confessions
 from captures.exchange import Flags
-from captures.frame import FORMAT_VERSION, LIMITS, MAGIC, Kind, pack_piece, pack_trailer, seal_of_piece
+from captures.frame import (
+    ENCRYPTED_VERSION,
+    LIMITS,
+    MAGIC,
+    PLAIN_VERSION,
+    Kind,
+    PieceFlags,
+    pack_piece,
+    pack_trailer,
+    seal_of_piece,
+)
 from captures.header import Header, pack_header
 from captures.index import DIGEST_SIZE, Commit, Entry, Index, pack_commit, pack_index, pack_start, start_of
-from captures.segment_encoding import SegmentEncoder, check_batch, sizes
+from captures.segment_encoding import Prepared, SegmentEncoder, prepare
 
 SEGMENT_BYTES = 8 << 20
-LEVEL = (
-    6  # 5 to 7 % smaller than 3 at one flush a second, for a fifth more CPU; 1 takes half of it for 2 to 6 % more bytes
-)
 EXCHANGE_LIMIT = LIMITS["raw"] - SEGMENT_BYTES - (1 << 20)
 
 
+def is_little(taken: int) -> bool:
+    """Whether so many raw bytes between two flushes are so little that there is time to make a segment small: at one flush a
+    second, 128 KiB are some 200 inference calls a second, and a small file costs them 0.2 % of a core.
+    """
+    return taken < 128 << 10
+
+
+def always(taken: int) -> bool:  # noqa: ARG001 - a choice like `is_little`
+    """For whoever has the time: a segment is small however much comes at once."""
+    return True
+
+
 class CaptureWriter:
-    """``committed``: exchanges that are in the file. ``offset``: bytes written. ``digest``: of what was committed (hex)."""
+    """``committed``: exchanges that are in the file. ``offset``: bytes written. ``digest``: of what was committed (hex).
+    ``header``: as it was written.
+    """
 
     def __init__(
         self,
@@ -36,23 +57,38 @@ class CaptureWriter:
         header: Header,
         *,
         sync_marker: bytes,
-        level: int = LEVEL,
+        key: bytes | None = None,
+        small: Callable[[int], bool] = is_little,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        """Writes the header. Raises ValueError (sync marker, segment_bytes) and what ``write`` raises."""
+        """Writes the header. ``key``: encrypt with it (and say so in the header). ``small``: whether a segment that begins when so
+        many raw bytes were taken since the last flush is made small, or fast.
+
+        Raises ValueError (sync marker, segment_bytes, a key of another length, a header that promises encryption without a key) and
+        what ``write`` raises.
+        """
         if not 0 < segment_bytes <= SEGMENT_BYTES:
             raise ValueError(f"segment_bytes is between 1 and {SEGMENT_BYTES}")
-        self._write, self._sync, self._level, self._segment_bytes = write, sync_marker, level, segment_bytes
+        if key is None and header.encryption:
+            raise ValueError("the header promises encryption, and there is no key")
+        if key is not None:
+            header = replace(header, encryption={"cipher": CIPHER, "key_id": fingerprint(key)})
+        payload = pack_header(header, sync_marker)
+        self.header = header
+        self._cipher = None if key is None else PieceCipher(key, payload)
+        self._write, self._sync, self._small, self._segment_bytes = write, sync_marker, small, segment_bytes
         self._labels = tuple(LABEL_PREFIX + name for name in header.labels)
         self._hash = hashlib.blake2b(digest_size=DIGEST_SIZE)
         self._last = Commit(sampling_rate=float(header.sampling_rate))
         self._entries: list[Entry] = []
         self._pending = Commit()  # totals of what was appended since the last commit
         self._encoder: SegmentEncoder | None = None
-        self._opened = False  # whether the segment's start is in the file
+        self._sealed = False
+        self._taken = 0  # raw bytes since the last flush
+        self._pieces = 0  # pieces of the open segment that are in the file; 0: not even its start
         self.offset = 0
-        piece = pack_piece(Kind.HEADER, pack_header(header, sync_marker))
-        opening = MAGIC + bytes((FORMAT_VERSION,)) + piece
+        piece = pack_piece(Kind.HEADER, payload)
+        opening = MAGIC + bytes((ENCRYPTED_VERSION if self._cipher else PLAIN_VERSION,)) + piece
         write(opening)
         self._hash.update(seal_of_piece(piece))
         self.offset = len(opening)
@@ -67,74 +103,95 @@ class CaptureWriter:
 
     def append(self, batch: Batch) -> None:
         """Take exchanges for the next flush. A segment that fills up is committed at once, with the confessions of the
-        last flush carried forward. Raises ValueError (a batch that contradicts itself, or an exchange above
-        EXCHANGE_LIMIT bytes: nothing of it is taken) and what ``write`` raises.
+        last flush carried forward.
+
+        Raises ValueError (sealed already, a batch that contradicts itself, a label that the header does not declare, an exchange
+        above EXCHANGE_LIMIT bytes: nothing of it is taken) and what ``write`` raises.
         """
-        check_batch(batch)
-        for part in self._parts(batch):
+        self._refuse_sealed()
+        prepared = prepare(batch, self._labels)
+        self._taken += int(prepared.sizes.sum())
+        for start, stop in self._cuts(prepared):
             if self._encoder is None:
-                self._encoder = SegmentEncoder(self._level, self._labels)
-            self._count(part, self._encoder)
+                self._encoder = SegmentEncoder(self._labels)
+            self._encoder.add(prepared, start, stop)
+            self._count(prepared, start, stop)
             if self._full(self._encoder):
                 new = self._pending.exchanges
                 carried = replace(self._last.confessions, seen=self._last.seen + new)
                 self._commit(carried)
 
     def flush(self, confessions: Confessions) -> None:
-        """Commit what was appended. Writes nothing where there is nothing new to say. Raises what ``write`` raises."""
-        if self._pending.exchanges or confessions != self._last.confessions:
-            self._commit(confessions)
+        """Commit what was appended. Writes nothing where there is nothing new to say. Raises ValueError (sealed already) and what
+        ``write`` raises.
+        """
+        self._refuse_sealed()
+        try:
+            if self._pending.exchanges or confessions != self._last.confessions:
+                self._commit(confessions)
+        finally:
+            self._taken = 0
 
     def seal(self, confessions: Confessions) -> None:
-        """Flush, then append the index and the trailer. Nothing can be appended afterwards. Raises what ``write`` raises."""
+        """Flush, then append the index and the trailer. Nothing can be appended afterwards. Raises ValueError (sealed already) and
+        what ``write`` raises; it may be tried again then.
+        """
         self.flush(confessions)
         index = Index(tuple(self._entries), self._last, self._hash.digest())
-        piece = pack_piece(Kind.INDEX, pack_index(index))
+        piece = self._pack(Kind.INDEX, pack_index(index), OUTSIDE, 0)
         footer = piece + pack_trailer(self.offset)
         self._write(footer)
         self.offset += len(footer)
+        self._sealed = True
 
-    def _parts(self, batch: Batch) -> Iterator[Batch]:
-        """The batch in parts that never overfill a segment by more than their last exchange."""
+    def _refuse_sealed(self) -> None:
+        if self._sealed:
+            raise ValueError("the capture is sealed")
+
+    def _cuts(self, batch: Prepared) -> Iterator[tuple[int, int]]:
+        """The rows of a batch in parts that never overfill a segment by more than their last exchange."""
         if not len(batch):
             return
-        size = sizes(batch)
-        if int(size.max()) > EXCHANGE_LIMIT:
-            raise ValueError(f"an exchange of {int(size.max())} bytes is above the limit of {EXCHANGE_LIMIT}")
-        start = 0
+        if int(batch.sizes.max()) > EXCHANGE_LIMIT:
+            raise ValueError(f"an exchange of {int(batch.sizes.max())} bytes is above the limit of {EXCHANGE_LIMIT}")
+        ends, start = np.concatenate(([0], np.cumsum(batch.sizes))), 0
         while start < len(batch):
             # Whoever takes a part has appended it before asking for the next, so the encoder is as full as it says.
             used, taken = (self._encoder.size, self._encoder.exchanges) if self._encoder else (0, 0)
-            fits = int(np.searchsorted(np.cumsum(size[start:]), self._segment_bytes - used)) + 1
-            stop = min(start + fits, start + LIMITS["exchanges"] - taken, len(batch))
-            yield batch if stop - start == len(batch) else take(batch, np.arange(start, stop))
+            fits = int(np.searchsorted(ends, ends[start] + self._segment_bytes - used))
+            stop = min(max(fits, start + 1), start + LIMITS["exchanges"] - taken, len(batch))
+            yield start, stop
             start = stop
 
     def _full(self, encoder: SegmentEncoder) -> bool:
         return encoder.size >= self._segment_bytes or encoder.exchanges >= LIMITS["exchanges"]
 
-    def _count(self, batch: Batch, encoder: SegmentEncoder) -> None:
-        columns = encoder.add(batch)
-        arrivals, flags = columns["arrival_ns"].astype(np.int64), columns["flags"].astype(np.int64)
+    def _count(self, batch: Prepared, start: int, stop: int) -> None:
+        arrivals = batch.columns["arrival_ns"][start:stop].astype(np.int64)
+        flags = batch.columns["flags"][start:stop].astype(np.int64)
         pending, first = self._pending, not self._pending.exchanges
         low, high = int(arrivals.min()), int(arrivals.max())
         self._pending = replace(
             pending,
-            exchanges=pending.exchanges + len(batch),
+            exchanges=pending.exchanges + stop - start,
             min_arrival_ns=low if first else min(low, pending.min_arrival_ns),
             max_arrival_ns=high if first else max(high, pending.max_arrival_ns),
-            total_exchanges=pending.total_exchanges + len(batch),
+            total_exchanges=pending.total_exchanges + stop - start,
             total_replayable=pending.total_replayable + int(np.count_nonzero(flags & Flags.REPLAYABLE)),
             total_recorded_valid=pending.total_recorded_valid + int(np.count_nonzero(flags & Flags.RECORDED_VALID)),
         )
 
     def _commit(self, confessions: Confessions) -> None:
-        encoder = self._encoder or SegmentEncoder(self._level, self._labels)
-        opening = b""
-        if not self._opened:
-            start = start_of(len(self._entries), self.committed, self._labels)
-            opening = self._sync + pack_piece(Kind.START, pack_start(start))
-        pieces = encoder.cut()
+        encoder = self._encoder or SegmentEncoder(self._labels)
+        opening, number, before = b"", len(self._entries) - 1, self._pieces
+        if not before:
+            number += 1
+            start = start_of(number, self.committed, self._labels)
+            opening, before = self._sync + self._pack(Kind.START, pack_start(start), OUTSIDE, 0), 1
+        pieces = [
+            self._pack(kind, payload, number, ordinal, raw=raw)
+            for ordinal, (kind, payload, raw) in enumerate(encoder.cut(small=self._small(self._taken)), before)
+        ]
         pending, last = self._pending, self._last
         commit = replace(
             pending,
@@ -143,18 +200,28 @@ class CaptureWriter:
             total_replayable=last.total_replayable + pending.total_replayable,
             total_recorded_valid=last.total_recorded_valid + pending.total_recorded_valid,
         ).confessing(confessions)
-        pieces.append(pack_piece(Kind.COMMIT, pack_commit(commit)))
+        pieces.append(self._pack(Kind.COMMIT, pack_commit(commit), number, before + len(pieces)))
         flush = opening + b"".join(pieces)
         # Whatever write does, what was pending is no longer: a stream cannot be rewound.
-        opened, self._opened, self._encoder, self._pending = self._opened, False, None, Commit()
+        continued, self._pieces, self._encoder, self._pending = self._pieces > 0, 0, None, Commit()
         self._write(flush)
         for piece in pieces:
             self._hash.update(seal_of_piece(piece))
-        self._note(commit, len(flush), continued=opened)
+        self._note(commit, len(flush), continued=continued)
         self._last = commit
         self.offset += len(flush)
         if not self._full(encoder):
-            self._encoder, self._opened = encoder, True
+            self._encoder, self._pieces = encoder, before + len(pieces)
+
+    def _pack(self, kind: Kind, payload: bytes, segment: int, ordinal: int, *, raw: int | None = None) -> bytes:
+        """A whole piece; ``raw`` as in `pack_piece`, of a payload that is compressed."""
+        if self._cipher is None:
+            return pack_piece(kind, payload, raw=raw)
+        flags = PieceFlags.ENCRYPTED if raw is None else PieceFlags.ENCRYPTED | PieceFlags.ZSTD
+        size = len(payload) if raw is None else raw
+        return pack_piece(
+            kind, self._cipher.seal(kind, size, segment, ordinal, payload, flags=flags), raw=size, flags=flags
+        )
 
     def _note(self, commit: Commit, length: int, *, continued: bool) -> None:
         low, high = commit.min_arrival_ns, commit.max_arrival_ns

@@ -22,9 +22,11 @@ from mitmproxy.proxy import layer, layers, mode_specs
 
 from captures.errors import ShadowtapeError
 from captures.exchange import FailureKind, Headers
-from recorder.options import Address, parse_out, parse_share
+from recorder.named_files import state_folder
+from recorder.options import Address, parse_share, parse_storage
 from recorder.recording import Recording
-from recorder.supervisor import Session, closing_line, start_session
+from recorder.report import closing_line
+from recorder.supervisor import Session, start_session
 
 # What the wire must look like beyond a relay: as if it were not there.
 RELAY_OPTIONS: dict[str, Any] = {
@@ -186,7 +188,7 @@ class Script:
         self._session: Session | None = None
 
     def load(self, loader: Any) -> None:
-        loader.add_option("shadowtape_out", str, "", "Record into this capture (PATH.tape).")
+        loader.add_option("shadowtape_out", str, "", "Record into this capture (PATH.tape), or this folder.")
         loader.add_option("shadowtape_policy", str, "", "Policy file: what may be kept.")
         loader.add_option(
             "shadowtape_key", str, "", "Key file for tokens, made if missing; by default the key is forgotten."
@@ -200,12 +202,13 @@ class Script:
         ctx.options.update(**RELAY_OPTIONS)
         try:
             self._session = start_session(
-                parse_out(ctx.options.shadowtape_out, "shadowtape_out"),
+                parse_storage(ctx.options.shadowtape_out, name="shadowtape_out", state=state_folder()),
                 policy=Path(ctx.options.shadowtape_policy) if ctx.options.shadowtape_policy else None,
                 key=Path(ctx.options.shadowtape_key) if ctx.options.shadowtape_key else None,
                 sampling_rate=parse_share(ctx.options.shadowtape_sample, "shadowtape_sample"),
                 sources=_sources(),
                 on_trouble=lambda line: _LOG.error("recording stopped: %s; traffic goes on", line),
+                on_note=_LOG.info,
             )
         except ShadowtapeError as error:
             raise exceptions.OptionsError(str(error)) from None

@@ -14,8 +14,10 @@ import typer
 
 from captures.errors import UsageError
 from recorder import options as parse
+from recorder.named_files import state_folder
 from recorder.options import Address, RecordOptions
-from recorder.supervisor import Session, closing_line, start_session
+from recorder.report import closing_line
+from recorder.supervisor import Session, start_session
 
 FINISH_S = 10.0  # for exchanges in flight when the relay or the recording is told to stop
 EXIT_INCOMPLETE = 1
@@ -31,7 +33,11 @@ def record(
     ],
     out: Annotated[
         str,
-        typer.Option("--out", metavar="PATH.tape", help="The capture. Where it exists the next free number is taken."),
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            help="x.tape: one file, where it exists the next free name. A folder, or s3://BUCKET/PREFIX: one file after another.",
+        ),
     ],
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Where clients connect; port 0: a free one.")
@@ -54,6 +60,56 @@ def record(
         str | None,
         typer.Option("--for", metavar="DURATION", help="End the recording (not the relay) after this long: 60s, 1h."),
     ] = None,
+    rotate_size: Annotated[
+        str | None,
+        typer.Option(
+            "--rotate-size", metavar="SIZE", help="In a folder: begin another file at this size. Default: 256MiB."
+        ),
+    ] = None,
+    rotate_every: Annotated[
+        str | None, typer.Option("--rotate-every", metavar="DURATION", help="… or at this age: 1h.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", metavar="SIZE", help="Remove the oldest files of the folder above this size in all: 20GiB."
+        ),
+    ] = None,
+    keep_for: Annotated[
+        str | None,
+        typer.Option("--keep-for", metavar="DURATION", help="Remove files this long after their last write: 7d."),
+    ] = None,
+    min_free: Annotated[
+        str,
+        typer.Option("--min-free", metavar="SIZE", help="Stop recording when the disk has less left. 0: never."),
+    ] = parse.DEFAULT_MIN_FREE,
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            "--expire", metavar="DURATION", help="Every command refuses a file this long after it was begun: 30d."
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="NAME=WHERE",
+            help="Keep a word of a small vocabulary: region=header:x-region, path:2, body:$.tier. Repeat for more.",
+        ),
+    ] = None,
+    encrypt: Annotated[
+        Path | None,
+        typer.Option(
+            "--encrypt",
+            metavar="FILE",
+            help="Encrypt with the key in this file, made if missing, never beside the tape.",
+        ),
+    ] = None,
+    fsync: Annotated[bool, typer.Option("--fsync", help="What was flushed survives a power loss too; slower.")] = False,
+    staging: Annotated[
+        Path | None,
+        typer.Option("--staging", metavar="FOLDER", help="Where files wait for their upload to s3://…"),
+    ] = None,
     require_recording: Annotated[
         bool, typer.Option("--require-recording", help="Rather stop relaying (exit 1) than relay unrecorded.")
     ] = False,
@@ -71,11 +127,26 @@ def record(
     shadowtape record --upstream http://model:8000 --listen :8080 --out peak.tape --sample 25% --for 1h
 
     shadowtape record --upstream http://model:8000 --out joined.tape --policy policy.yaml --key ~/.keys/team.key
+
+    shadowtape record --upstream http://model:8000 --out tapes/ --rotate-every 1h --keep 20GiB --label region=header:x-region
     """
     chosen = RecordOptions(
         upstream=parse.parse_upstream(upstream),
         listen=parse.parse_address(listen),
-        out=parse.parse_out(out),
+        storage=parse.parse_storage(
+            out,
+            state=state_folder(),
+            rotate_size=rotate_size,
+            rotate_every=rotate_every,
+            keep=keep,
+            keep_for=keep_for,
+            min_free=min_free,
+            expire=expire,
+            staging=staging,
+            fsync=fsync,
+            encrypt=encrypt,
+            labels=tuple(label or ()),
+        ),
         policy=policy,
         key=key,
         sampling_rate=parse.parse_share(sample),
@@ -87,12 +158,13 @@ def record(
     chosen = replace(chosen, listen=_bindable(chosen.listen))
     watch = _Watch(chosen.require_recording)
     session = start_session(
-        chosen.out,
+        chosen.storage,
         policy=chosen.policy,
         key=chosen.key,
         sampling_rate=chosen.sampling_rate,
         sources=[chosen.upstream.address, chosen.listen],
         on_trouble=watch.on_trouble,
+        on_note=say,
         # Not at the top: importing mitmproxy takes a second, which a mistyped option should not.
         meanwhile=lambda: importlib.import_module("recorder.relay"),
     )

@@ -1,13 +1,25 @@
-"""What a user writes for a recording, parsed from text: addresses, shares, durations. Every mistake is a `UsageError`."""
+"""What a user writes for a recording, parsed from text: addresses, shares, sizes, durations, and where it goes.
 
+Every mistake is a `UsageError`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from captures.amounts import duration_ns, share_of
+from captures.amounts import duration_ns, share_of, size_bytes, size_text
 from captures.errors import UsageError
+from captures.locations import is_remote
+from captures.rotation import DEFAULT_SIZE, Rotation
+from recorder.labels import parse_labels
 
 SUFFIX = ".tape"
+DEFAULT_MIN_FREE = "256MiB"
+_HOUR_NS = 3_600_000_000_000
+_SECOND_NS = 1_000_000_000
+_REMOTE = "s3://"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -31,12 +43,30 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where a recording goes. ``out``: as it was written. ``path``: the tape where ``rotation`` is None, else the folder of tapes;
+    with a ``url`` they are uploaded from there. ``expire_ns`` 0: never. ``min_free`` bytes, 0: no floor. ``encrypt``: a file,
+    still unread. ``labels`` as written, and found to be sound.
+    """
+
+    out: str
+    path: Path
+    url: str = ""
+    rotation: Rotation | None = None
+    expire_ns: int = 0
+    min_free: int = 0
+    fsync: bool = False
+    encrypt: Path | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
     """``duration_ns`` 0: until stopped. ``policy`` and ``key`` are files, still unread."""
 
     upstream: Upstream
     listen: Address
-    out: Path
+    storage: Storage
     policy: Path | None = None
     key: Path | None = None
     sampling_rate: float = 1.0
@@ -91,13 +121,109 @@ def parse_duration_ns(text: str, name: str = "--for") -> int:
     return found
 
 
-def parse_out(text: str, name: str = "--out") -> Path:
-    path = Path(text)
-    if path.suffix != SUFFIX or path.name == SUFFIX:
+def parse_size(text: str, name: str) -> int:
+    """``256MiB``, ``1GB``, ``1048576``."""
+    try:
+        return size_bytes(text, name)
+    except ValueError:
+        raise UsageError(f"{name} {text!r}: write a size, for example 256MiB or 20GiB") from None
+
+
+def parse_storage(
+    out: str,
+    *,
+    name: str = "--out",
+    state: Path,
+    rotate_size: str | None = None,
+    rotate_every: str | None = None,
+    keep: str | None = None,
+    keep_for: str | None = None,
+    min_free: str = DEFAULT_MIN_FREE,
+    expire: str | None = None,
+    staging: Path | None = None,
+    fsync: bool = False,
+    encrypt: Path | None = None,
+    labels: tuple[str, ...] = (),
+) -> Storage:
+    """``state``: the user's folder for what programs keep; files on their way to a bucket wait there."""
+    about = {
+        "--rotate-size": rotate_size,
+        "--rotate-every": rotate_every,
+        "--keep": keep,
+        "--keep-for": keep_for,
+        "--staging": staging,
+    }
+    expire_ns = 0 if expire is None else parse_duration_ns(expire, "--expire")
+    path, url = _place(out, name, staging or state / "shadowtape" / "staging")
+    if not url:
+        _refuse(about, ("--staging",), f"it is for {name} s3://…; leave it out")
+    if path.suffix == SUFFIX and not url:
+        _refuse(about, tuple(about), f"{out} is one file; name a folder: {name} {path.with_suffix('')}/")
+        rotation = None
+    else:
+        if url:
+            _refuse(about, ("--keep", "--keep-for"), "uploaded files are the bucket's; give it a lifecycle rule")
+        rotation = _rotation(rotate_size, rotate_every, keep, keep_for, expire_ns)
+    parse_labels(labels)
+    return Storage(
+        out=out,
+        path=path,
+        url=url,
+        rotation=rotation,
+        expire_ns=expire_ns,
+        min_free=parse_size(min_free, "--min-free"),
+        fsync=fsync,
+        encrypt=encrypt,
+        labels=labels,
+    )
+
+
+def _place(out: str, name: str, staging: Path) -> tuple[Path, str]:
+    """Where files are written, and the URL they are uploaded to ("": nowhere)."""
+    if is_remote(out):
+        bucket = urlsplit(out).netloc
+        if not out.startswith(_REMOTE) or not bucket:
+            raise UsageError(f"{name} {out!r}: recordings go to files, folders and s3://BUCKET/PREFIX")
+        url = out.rstrip("/")
+        # By URL: what an earlier recording could not upload goes where it was meant to.
+        return staging / blake2b(url.encode(), digest_size=8).hexdigest(), url
+    path = Path(out)
+    if path.name in ("", SUFFIX):
+        raise UsageError(f"{name} {out!r}: name a capture, such as monday{SUFFIX}, or a folder")
+    if path.suffix not in ("", SUFFIX) and not out.endswith("/"):
         raise UsageError(
-            f"{name} {text!r}: captures end in {SUFFIX}; write {path.with_suffix(SUFFIX) if path.name else SUFFIX}"
+            f"{name} {out!r}: captures end in {SUFFIX}; write {path.with_suffix(SUFFIX)}, or {out}/ for a folder"
         )
-    return path
+    if path.suffix == SUFFIX and out.endswith("/"):
+        raise UsageError(f"{name} {out!r}: {SUFFIX} is one file; name a folder without it, or leave the slash out")
+    return path, ""
+
+
+def _rotation(
+    rotate_size: str | None, rotate_every: str | None, keep: str | None, keep_for: str | None, expire_ns: int
+) -> Rotation:
+    size = DEFAULT_SIZE if rotate_size is None else parse_size(rotate_size, "--rotate-size")
+    keep_bytes = 0 if keep is None else parse_size(keep, "--keep")
+    keep_ns = 0 if keep_for is None else parse_duration_ns(keep_for, "--keep-for")
+    if not size:
+        raise UsageError(f"--rotate-size {rotate_size!r}: a file holds something; write for example 256MiB")
+    if keep is not None and keep_bytes < size:
+        raise UsageError(f"--keep {keep}: less than one file of --rotate-size {rotate_size or size_text(size)}")
+    if rotate_every is not None:
+        every_ns = parse_duration_ns(rotate_every, "--rotate-every")
+        if 0 < expire_ns <= every_ns:
+            raise UsageError(f"--rotate-every {rotate_every}: a file would expire while it is written; choose less")
+    else:
+        # A file that is never followed by another would outlive its time.
+        ends = [ns for ns in (keep_ns, expire_ns) if ns]
+        every_ns = max(min(_HOUR_NS, min(ends) // 4), _SECOND_NS) if ends else 0
+    return Rotation(size_bytes=size, every_ns=every_ns, keep_bytes=keep_bytes, keep_ns=keep_ns)
+
+
+def _refuse(given: Mapping[str, object], options: tuple[str, ...], why: str) -> None:
+    for option in options:
+        if given[option] is not None:
+            raise UsageError(f"{option}: {why}")
 
 
 def numbered(path: Path, number: int) -> Path:

@@ -6,24 +6,35 @@ arrive over the pipe, so that neither the process list nor an environment shows 
 """
 
 import contextlib
+import itertools
 import os
 import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captures.errors import ShadowtapeError, UsageError
+from captures.frame import TRAILER_SIZE, unpack_trailer
 from captures.header import Header, source_digest
 from captures.privacy.key import key_id
 from captures.privacy.policy import Policy
 from captures.privacy.pseudonymise import Pseudonymiser
-from captures.store import TapeFile, create_capture
+from captures.rotating import Keeping, RotatingTape, start_of, stored_in
+from captures.rotation import Rotation
 from recorder.frames import Frames, frame, write_all
+from recorder.guard import floor, guard
 from recorder.intake import Intake
+from recorder.labels import Labeller, parse_labels
 from recorder.options import numbered
+from recorder.uploading import UPLOAD_WAIT_S, Uploader
+
+type Say = Callable[..., None]
+type Upload = Callable[[Path, str], object]
 
 FLUSH_S = 1.0
 _READ = 1 << 20
@@ -34,25 +45,29 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
-        os.nice(
-            5
-        )  # where there is one core for both, the relay goes first: the spool may be late, it must not slow traffic
+        # Where there is one core for both, the relay goes first: the spool may be late, it must not slow traffic.
+        os.nice(5)
     status = os.dup(1)
     os.dup2(2, 1)  # a stray print of a library must not become an answer
 
+    saying = threading.Lock()  # the uploader has something to say, too
+
     def say(kind: str, **told: object) -> None:
-        with contextlib.suppress(OSError):  # the relay is gone; the file still matters
+        with saying, contextlib.suppress(OSError):  # the relay is gone; the file still matters
             write_all(lambda data: os.write(status, data), frame({"kind": kind, **told}))
 
     try:
-        _serve(0, say)
+        serve(0, say)
     except ShadowtapeError as error:
         say("refused", message=str(error))
         return error.exit_code
     return 0
 
 
-def _serve(descriptor: int, say: Callable[..., None]) -> None:
+def serve(descriptor: int, say: Say, *, upload: Upload | None = None) -> None:
+    """One recording: from its settings to the end of the pipe. ``upload`` puts a file at a URL; None: the real one. Raises
+    ShadowtapeError before anything was recorded.
+    """
     frames = Frames()
     waiting: list[Any] = []
     while not waiting:
@@ -61,78 +76,156 @@ def _serve(descriptor: int, say: Callable[..., None]) -> None:
         waiting += frames.feed(data)
     settings = waiting.pop(0)
     assert isinstance(settings, Mapping)
-    tape, path, intake = _open(settings)
-    with contextlib.suppress(OSError), tape:
-        say("ready", path=str(path))
-        born = _identity(path)
-        intake.take(waiting)
+    desk = _open(settings, say, upload)
+    with contextlib.suppress(OSError), contextlib.closing(desk.tape):
+        say("ready", path=str(settings["url"] or desk.place))
+        desk.intake.take(waiting)
         due = time.monotonic() + FLUSH_S
-        told = ""
         while True:
             if select.select([descriptor], [], [], max(0.0, due - time.monotonic()))[0]:
                 if not (data := os.read(descriptor, _READ)):
                     break
-                intake.take(list(frames.feed(data)))
+                desk.intake.take(list(frames.feed(data)))
             if time.monotonic() >= due:
                 due = time.monotonic() + FLUSH_S
-                if _checked(intake.flush, intake, path, born):
-                    say("flushed", **intake.account())
-            if intake.trouble != told:
-                told = intake.trouble
-                say("trouble", message=f"{path}: {told}")
-        _checked(intake.seal, intake, path, born)
-        if intake.trouble != told:
-            say("trouble", message=f"{path}: {intake.trouble}")
-    say("done", **intake.account())
+                if desk.flush():
+                    say("flushed", **desk.account())
+            desk.tell(say)
+        desk.seal()
+        desk.tell(say)
+    staged = len(desk.uploader.close(UPLOAD_WAIT_S)) if desk.uploader else 0
+    say("done", **desk.account(), staged=staged, staging=str(desk.place) if staged else "")
 
 
-def _open(settings: Mapping[str, object]) -> tuple[TapeFile, Path, Intake]:
-    """Raises ShadowtapeError. An existing output never stops a recording: the next free number is taken."""
-    out, policy_data, key = settings["out"], settings["policy"], settings["key"]
-    rate, wall_ns = settings["sampling_rate"], settings["wall_ns"]
-    assert isinstance(out, str)
-    assert isinstance(policy_data, dict)
-    assert isinstance(key, bytes)
-    assert isinstance(rate, float)
-    assert isinstance(wall_ns, int)
-    policy = Policy.from_data(policy_data)
+@dataclass(slots=True)
+class _Desk:
+    """``place``: the file, or the folder of files."""
+
+    tape: RotatingTape
+    intake: Intake
+    labeller: Labeller
+    place: Path
+    min_free: int
+    uploader: Uploader | None
+    told: str = ""
+
+    def flush(self) -> bool:
+        guard(self.intake, left=self.tape.left, min_free=self.min_free, free=free_bytes(self.tape.path))
+        return self.intake.flush()
+
+    def seal(self) -> None:
+        guard(self.intake, left=self.tape.left, min_free=0, free=None)
+        self.intake.seal()
+
+    def tell(self, say: Say) -> None:
+        if self.intake.trouble != self.told:
+            self.told = self.intake.trouble
+            say("trouble", message=f"{self.place}: {self.told}")
+
+    def account(self) -> Mapping[str, object]:
+        return {
+            **self.intake.account(),
+            "files": self.tape.files,
+            "removed": self.tape.removed,
+            "removed_bytes": self.tape.removed_bytes,
+            "other": dict(sorted(self.labeller.other.items())),
+        }
+
+
+def _open(settings: Mapping[str, Any], say: Say, upload: Upload | None) -> _Desk:
+    """Raises ShadowtapeError. An existing output never stops a recording: the next free name is taken."""
+    policy, key, tape_key = Policy.from_data(settings["policy"]), settings["key"], settings["tape_key"]
+    rotation = None if settings["rotation"] is None else Rotation(**settings["rotation"])
+    place, min_free, url = Path(settings["path"]), settings["min_free"], settings["url"]
+    labels = parse_labels(settings["labels"])
     recording_id = os.urandom(16)
-    sources: tuple[tuple[str, int], ...] = settings["sources"]  # type: ignore[assignment]  # our own frame
     header = Header(
         file_id=os.urandom(16),
         recording_id=recording_id,
         kind="recording",
-        wall_ns=wall_ns,
-        producer=str(settings["producer"]),
+        wall_ns=settings["wall_ns"],
+        producer=settings["producer"],
         policy=policy.as_data(),
         policy_digest=policy.digest,
         key_id=key_id(key),
-        sampling_rate=rate,
-        source_digests=tuple(source_digest(recording_id, host, port) for host, port in sources),
+        sampling_rate=settings["sampling_rate"],
+        source_digests=tuple(source_digest(recording_id, host, port) for host, port in settings["sources"]),
+        labels=tuple(label.name for label in labels),
     )
-    number = 1
-    while (path := numbered(Path(out), number)).exists():
-        number += 1
+    keeping = Keeping(rotation=rotation, expire_ns=settings["expire_ns"], key=tape_key, fsync=settings["fsync"])
+
+    def note(line: str) -> None:
+        say("note", message=line)
+
+    uploader = None
     try:
-        tape = create_capture(path, header)
+        free = free_bytes(place)
+        if free is not None and free < min_free:
+            raise UsageError(f"{place}: {floor(free, min_free)}; free some, or ask for less")
+        if rotation is not None:
+            _make(place, parents=bool(url), fsync=keeping.fsync)
+        else:
+            place = next(each for number in itertools.count(1) if not (each := numbered(place, number)).exists())
+        if url:
+            uploader = Uploader(upload or _real_upload(), url, note)
+            for path in _left_over(place, note):
+                uploader.put(path)
+        tape = RotatingTape(
+            (lambda _: place) if rotation is None else start_of(place, header.wall_ns),
+            header,
+            keeping,
+            on_sealed=uploader.put if uploader else lambda _: None,
+            note=note,
+        )
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    return tape, path, Intake(tape, Pseudonymiser(policy, key).apply, sampling_rate=rate)
+        raise UsageError(f"{place}: cannot be written: {error.strerror}") from None
+    labeller = Labeller(labels)
+    intake = Intake(
+        tape, Pseudonymiser(policy, key).apply, label=labeller.apply, sampling_rate=settings["sampling_rate"]
+    )
+    return _Desk(tape, intake, labeller, place, min_free, uploader)
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _make(folder: Path, *, parents: bool, fsync: bool) -> None:
+    """Raises OSError."""
+    folder.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    if fsync:
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+def _real_upload() -> Upload:
+    from captures.remote import upload  # noqa: PLC0415 - its libraries are slow to import, and few recordings need them
+
+    return upload
+
+
+def _left_over(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
+    """What an earlier recording could not upload: sealed files that nobody writes. Others are named and left alone."""
+    for stored in stored_in(folder):
+        path = folder / stored.name
+        if stored.held:
+            continue
+        with path.open("rb") as file:
+            file.seek(max(0, stored.size - TRAILER_SIZE))
+            sealed = unpack_trailer(file.read(TRAILER_SIZE)) is not None
+        if sealed:
+            yield path
+        else:
+            note(f"{path}: left by an earlier recording, not sealed, so not uploaded; shadowtape recover reads it")
+
+
+def free_bytes(path: Path) -> int | None:
+    """Bytes that may be used on the disk of a path that need not exist yet. None: the system does not say."""
+    existing = next((each for each in (path, *path.parents) if each.exists()), None)
     try:
-        stat = path.stat()
+        status = os.statvfs(existing or "/")
     except OSError:
-        return (-1, -1)
-    return stat.st_dev, stat.st_ino
-
-
-def _checked(commit: Callable[[], bool], intake: Intake, path: Path, born: tuple[int, int]) -> bool:
-    """Commit, unless the file is no longer where it was made: writing on would be into nothing."""
-    if not intake.trouble and _identity(path) != born:
-        intake.fail("the file is gone from its folder (removed or replaced)", all_lost=True)
-    return commit()
+        return None
+    return status.f_bavail * status.f_frsize
 
 
 if __name__ == "__main__":

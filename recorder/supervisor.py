@@ -6,27 +6,31 @@ an exchange is queued or shed.
 
 import contextlib
 import os
-import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from captures.confessions import Confessions
 from captures.errors import UsageError
 from captures.exchange import Exchange
-from captures.privacy.key import KEY_BYTES, key_text, parse_key
-from captures.privacy.policy import Policy
+from captures.privacy.key import KEY_BYTES
 from captures.version import __version__
 from recorder.frames import Frames, frame, pack_exchange, write_all
-from recorder.options import Address
+from recorder.labels import check_labels, parse_labels
+from recorder.named_files import check_keys, check_storage, read_key, read_policy
+from recorder.options import Address, Storage
 from recorder.recording import Counts, Recording
+from recorder.report import Report
+from recorder.uploading import UPLOAD_WAIT_S
 
 QUEUE_BYTES = 64 << 20
+CLOSE_S = 20.0
 START_S = 30.0  # a loaded machine may take seconds to import numpy
 TELL_S = 1.0  # how often the spool hears of counts that changed without an exchange
 _EXCHANGE_OVERHEAD = 1024  # bytes a queued exchange costs beside its bodies: objects, headers
@@ -34,24 +38,22 @@ _READ = 1 << 20
 CUT = "the recording ended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """How a recording ended. ``kept`` is the exchanges the file holds; ``trouble`` is "" or why it is incomplete."""
-
-    path: str
-    kept: int
-    confessions: Confessions
-    trouble: str = ""
-
-
 class SpoolClient:
-    """The relay's side. ``on_trouble`` is called once, from another thread, with one line for the operator."""
+    """The relay's side. ``on_trouble`` is called once, ``on_note`` at times, from another thread: a line for the operator."""
 
-    def __init__(self, counts: Counts, on_trouble: Callable[[str], None], *, queue_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        on_trouble: Callable[[str], None],
+        on_note: Callable[[str], None] = lambda _: None,
+        *,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
         self.path = ""
         self.trouble = ""
         self._counts = counts
         self._on_trouble = on_trouble
+        self._on_note = on_note
         self._limit = queue_bytes
         self._queue: SimpleQueue[tuple[tuple[int, ...], Exchange, int] | None] = SimpleQueue()
         self._put_bytes = 0  # written by the relay's thread only
@@ -113,8 +115,11 @@ class SpoolClient:
         self._queue.put((self._counts.snapshot(), exchange, cost))
         return True
 
-    def close(self, timeout_s: float = 20.0) -> Report:
-        """Write what is queued, seal, and wait for the process, ``timeout_s`` in all. Waits: not for an event loop's thread."""
+    def close(self, timeout_s: float = CLOSE_S) -> Report:
+        """Write what is queued, seal, and wait for the process: ``timeout_s`` in all, and as long again as uploads may take. Waits:
+        not for an event loop's thread.
+        """
+        timeout_s += UPLOAD_WAIT_S if self._settings.get("url") else 0
         until = time.monotonic() + timeout_s
         self._closing = True
         self._queue.put(None)
@@ -138,23 +143,26 @@ class SpoolClient:
             self._process.wait(1.0)
 
     def _report(self) -> Report:
-        kept = self._account.get("kept", 0)
-        told = self._account.get("confessions")
+        account = dict(self._account)
+        kept, told = account.pop("kept", 0), account.pop("confessions", None)
+        account.pop("kind", None)
         assert isinstance(kept, int)
         if self._done and isinstance(told, Mapping):
-            return Report(path=self.path, kept=kept, confessions=Confessions(**told), trouble=self.trouble)
-        # The process died on us: whatever was accepted and not known to be on disk counts as shed.
-        seen, shed, sampled_out, own, unparsed, hook_errors = self._counts.snapshot()
-        confessions = Confessions(
-            seen=seen,
-            shed=shed + self._accepted - kept,
-            sampled_out=sampled_out,
-            own=own,
-            unparsed=unparsed,
-            hook_errors=hook_errors,
-            sampling_rate=float(str(self._settings.get("sampling_rate", 1.0))),
-        )
-        return Report(path=self.path, kept=kept, confessions=confessions, trouble=self.trouble)
+            confessions = Confessions(**told)
+        else:
+            # The process died on us: whatever was accepted and not known to be on disk counts as shed.
+            seen, shed, sampled_out, own, unparsed, hook_errors = self._counts.snapshot()
+            confessions = Confessions(
+                seen=seen,
+                shed=shed + self._accepted - kept,
+                sampled_out=sampled_out,
+                own=own,
+                unparsed=unparsed,
+                hook_errors=hook_errors,
+                sampling_rate=float(str(self._settings.get("sampling_rate", 1.0))),
+            )
+        extra: Any = account  # our own process's words: the fields of a report
+        return Report(path=self.path, kept=kept, confessions=confessions, trouble=self.trouble, **extra)
 
     def _pump_all(self) -> None:
         """Queue -> pipe, on a thread of its own: writing to a pipe may wait for a slow reader, relaying must not."""
@@ -204,6 +212,8 @@ class SpoolClient:
             self._ready.set()
         elif kind == "trouble":
             self._complain(str(told["message"]))
+        elif kind == "note":
+            self._on_note(str(told["message"]))
         else:
             self._account = told
             self._done = kind == "done"
@@ -236,27 +246,38 @@ class Session:
 
 
 def start_session(
-    out: Path,
+    storage: Storage,
     *,
     policy: Path | None,
     key: Path | None,
     sampling_rate: float,
     sources: Sequence[Address],
     on_trouble: Callable[[str], None],
+    on_note: Callable[[str], None],
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Session:
     """Raises UsageError before anything is opened that traffic could see. ``meanwhile`` is called while the spool starts."""
-    check_folder(out)
+    check_storage(storage)
+    check_keys(key, storage.encrypt)
     chosen = read_policy(policy)
-    secret = os.urandom(KEY_BYTES) if key is None else read_key(key, out)
+    check_labels(parse_labels(storage.labels), chosen.headers_dropped)
+    secret = os.urandom(KEY_BYTES) if key is None else read_key(key, storage)
+    tape_key = None if storage.encrypt is None else read_key(storage.encrypt, storage, "--encrypt")
     counts = Counts()
-    spool = SpoolClient(counts, on_trouble)
+    spool = SpoolClient(counts, on_trouble, on_note)
     zero_ns, wall_ns = time.monotonic_ns(), time.time_ns()
     spool.start(
         {
-            "out": str(out),
+            "path": str(storage.path),
+            "url": storage.url,
+            "rotation": None if storage.rotation is None else asdict(storage.rotation),
+            "expire_ns": storage.expire_ns,
+            "min_free": storage.min_free,
+            "fsync": storage.fsync,
+            "labels": storage.labels,
             "policy": chosen.as_data(),
             "key": secret,
+            "tape_key": tape_key,
             "sampling_rate": sampling_rate,
             "sources": [(source.host, source.port) for source in sources],
             "wall_ns": wall_ns,
@@ -265,67 +286,6 @@ def start_session(
     )
     meanwhile()
     path = spool.ready()
-    if path != str(out):
-        print(f"{out} exists already: recording into {path}", file=sys.stderr, flush=True)
+    if storage.rotation is None and path != str(storage.path):
+        on_note(f"{storage.path} exists already: recording into {path}")
     return Session(Recording(spool.offer, counts, rate=sampling_rate), spool, zero_ns, path)
-
-
-def check_folder(out: Path) -> None:
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it first")
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: the folder {out.parent} is not writable")
-
-
-def read_policy(path: Path | None) -> Policy:
-    """The default policy where none is named. Raises UsageError."""
-    if path is None:
-        return Policy()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--policy {path}: cannot be read: {_why(error)}") from None
-    return Policy.from_yaml(text, f"--policy {path}")
-
-
-def read_key(path: Path, out: Path) -> bytes:
-    """The key in a file; a missing file is made, for its owner only. Raises UsageError.
-
-    Never beside the tape: whoever copies the folder would copy the means to recompute every token.
-    """
-    if path.parent.resolve() == out.parent.resolve():
-        raise UsageError(f"--key {path}: keep the key away from the tape; name a file in another folder")
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _existing_key(path)
-    except OSError as error:
-        raise UsageError(f"--key {path}: cannot be made: {_why(error)}") from None
-    key = os.urandom(KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key_text(key))
-    return key
-
-
-def _existing_key(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(4096)
-    except OSError as error:
-        raise UsageError(f"--key {path}: cannot be read: {_why(error)}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"--key {path}: others can read it; run chmod 600 on it, or name a new file")
-    return parse_key(text, f"--key {path}")
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not UTF-8 text"
-
-
-def closing_line(report: Report) -> str:
-    said = report.confessions
-    left_out = ("shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
-    counts = ", ".join(f"{name.replace('_', ' ')} {getattr(said, name)}" for name in left_out)
-    line = f"recorded {report.kept} of {said.seen} exchanges into {report.path} ({counts})"
-    return f"{line}; incomplete: {report.trouble}" if report.trouble else line

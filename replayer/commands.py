@@ -28,7 +28,8 @@ REFUSED_HEADERS = frozenset(
 
 def replay(
     capture: Annotated[
-        list[Path], typer.Argument(metavar="CAPTURE", help="Captures, laid over each other.", show_default=False)
+        list[str],
+        typer.Argument(metavar="CAPTURE", help="Captures (paths or URLs), laid over each other.", show_default=False),
     ],
     target: Annotated[
         str,

@@ -20,7 +20,8 @@ from replayer.shadow import shadow as run_shadow
 
 def shadow(
     capture: Annotated[
-        list[Path], typer.Argument(metavar="CAPTURE", help="Captures, laid over each other.", show_default=False)
+        list[str],
+        typer.Argument(metavar="CAPTURE", help="Captures (paths or URLs), laid over each other.", show_default=False),
     ],
     candidate: Annotated[
         str,

@@ -19,8 +19,8 @@ from captures.exchange import Flags
 from captures.header import Header
 from captures.lineage import expiry_of, labels_of
 from captures.opening import open_capture
+from captures.outputs import check_output, create_output
 from captures.reader import Capture
-from captures.store import SUFFIX, create_capture
 from captures.version import __version__
 from transforms import catalogue
 from transforms.derive import derive
@@ -33,8 +33,8 @@ from transforms.view import View
 
 
 def transform(
-    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="The capture to read.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The capture to write; a new name that ends in .tape.")],
+    capture: Annotated[str, typer.Argument(metavar="CAPTURE", help="The capture to read: a path or a URL.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The capture to write; a new name that ends in .tape.")],
     transforms: Annotated[
         list[str] | None,
         typer.Option("--transform", "-t", metavar="NAME:OPTION=VALUE,…", help="A step of the chain; repeat for more."),
@@ -69,10 +69,10 @@ def transform(
         plan, dropped = schedule_of([read], lost=[read.lost()])
         if not len(plan):
             why = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it is empty"
-            raise UsageError(f"{capture}: nothing in it can be sent again: {why}")
+            raise UsageError(f"{read.path}: nothing in it can be sent again: {why}")
         schedule = apply(plan, view, chain, seed)
         written = [describe(step) for step in chain]
-        responses_dropped = _write(out, _header(read, plan, schedule, written, seed), view, schedule)
+        responses_dropped = _write(out, _header(read, plan, schedule, written, seed), read.tape_key, view, schedule)
         proof = receipt(plan, schedule, view, chain=written, seed=seed, dropped=dropped)
     contents = proof["contents"]
     assert isinstance(contents, dict)
@@ -83,15 +83,13 @@ def transform(
     return 0
 
 
-def _check_new(out: Path, receipt_file: Path | None) -> None:
-    """What would fail at the end fails at once. Raises UsageError."""
-    if out.suffix != SUFFIX:
-        raise UsageError(f"{out}: a capture's name ends in {SUFFIX}")
-    for path in (out, receipt_file):
-        if path is not None and path.exists():
-            raise UsageError(f"{path}: exists already; choose another name")
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{path}: there is no folder {path.parent}")
+def _check_new(out: str, receipt_file: Path | None) -> None:
+    """What would fail at the end fails at once. Raises UsageError, CaptureError."""
+    check_output(out)
+    if receipt_file is not None and receipt_file.exists():
+        raise UsageError(f"{receipt_file}: exists already; choose another name")
+    if receipt_file is not None and not receipt_file.parent.is_dir():
+        raise UsageError(f"{receipt_file}: there is no folder {receipt_file.parent}")
 
 
 def _header(read: Capture, plan: Schedule, schedule: Schedule, chain: list[str], seed: int) -> Header:
@@ -116,10 +114,10 @@ def _header(read: Capture, plan: Schedule, schedule: Schedule, chain: list[str],
     )
 
 
-def _write(out: Path, header: Header, view: View, schedule: Schedule) -> int:
-    """Write and seal the capture; how many recorded responses were dropped. What cannot be finished is removed."""
+def _write(out: str, header: Header, key: bytes | None, view: View, schedule: Schedule) -> int:
+    """Write and seal the capture; how many recorded responses were dropped."""
     dropped = truncated = unparsed = 0
-    with create_capture(out, header) as tape, _removed_unless_done(out), _progress(len(schedule)) as advance:
+    with create_output(out, header, key=key) as tape, _progress(len(schedule)) as advance:
         for derived in derive(view, schedule):
             tape.append(batch_of(derived.exchanges))
             dropped += derived.responses_dropped
@@ -129,16 +127,6 @@ def _write(out: Path, header: Header, view: View, schedule: Schedule) -> int:
         rate = header.sampling_rate
         tape.seal(Confessions(seen=len(schedule), truncated=truncated, unparsed=unparsed, sampling_rate=rate))
     return dropped
-
-
-@contextmanager
-def _removed_unless_done(out: Path) -> Iterator[None]:
-    """Half a derived capture is worth nothing: the whole one can be made again."""
-    try:
-        yield
-    except BaseException:
-        out.unlink(missing_ok=True)
-        raise
 
 
 type Advance = Callable[[int], object]

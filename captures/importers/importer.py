@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from captures.confessions import Confessions
 from captures.exchange import Exchange
+from captures.header import Header
 
 SNIFFED_BYTES = 64 << 10
 LINE_LIMIT = 64 << 20
@@ -27,6 +29,16 @@ class Dropped:
     reason: str
     where: str = ""
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What follows was exported from this capture and is as it was written then: pseudonymised already, classified, and with every
+    flag. Comes first or not at all. Only our own JSONL can say so; whatever else is imported is raw.
+    """
+
+    header: Header
+    confessions: Confessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class Importer(Protocol):
         """
         ...
 
-    def read(self, files: Iterable[SourceFile], options: ImportOptions) -> Iterator[Exchange | Dropped]:
+    def read(self, files: Iterable[SourceFile], options: ImportOptions) -> Iterator[Exchange | Dropped | Provenance]:
         """Exchanges as they were, nothing pseudonymised. Every time is unix time in ns (the caller moves it to the capture's zero),
         and no time of an exchange lies before its arrival. ``flags``: only what the format knows (REQUEST_TRUNCATED, …, STREAM,
         SYNTHETIC). Route, codec, model and session are found by the caller; ``connection`` where the format tells, from 1.

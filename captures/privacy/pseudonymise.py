@@ -42,7 +42,12 @@ _BITS: dict[Side, _Bits] = {
 }
 # Flags whoever made the exchange has set; the others are ours to find.
 _GIVEN = (
-    Flags.REQUEST_TRUNCATED | Flags.RESPONSE_TRUNCATED | Flags.REQUEST_DROPPED | Flags.RESPONSE_DROPPED | Flags.STREAM
+    Flags.REQUEST_TRUNCATED
+    | Flags.RESPONSE_TRUNCATED
+    | Flags.REQUEST_DROPPED
+    | Flags.RESPONSE_DROPPED
+    | Flags.STREAM
+    | Flags.SYNTHETIC
 )
 _GIVEN_DERIVED = _GIVEN | Flags.REQUEST_ALTERED | Flags.RESPONSE_ALTERED
 _INCOMPLETE = Flags.REQUEST_TRUNCATED | Flags.REQUEST_DROPPED
@@ -54,6 +59,9 @@ class Pseudonymiser:
 
     ``derived``: the exchanges were made from an already pseudonymised recording (what a run writes); values that are tokens
     stay. Integer surrogates cannot be told from integers and are replaced again.
+
+    What an importer made up (SYNTHETIC) holds nothing of anybody: its request stays as it is, and so does its response, unless it
+    is ``derived``: then a live server gave it. It is never RECORDED_VALID.
     """
 
     def __init__(self, policy: Policy, key: bytes, *, derived: bool = False) -> None:
@@ -72,29 +80,21 @@ class Pseudonymiser:
         raw = exchange.request
         method = raw.method if raw.method in METHODS else "OTHER"
         claim = classify(raw if method is raw.method else Request(method=method, target=raw.target))
+        made_up = Flags.SYNTHETIC in exchange.flags
         codec = self._codecs.get(claim.codec, _OPAQUE) if claim.inference else _OPAQUE
         flags = exchange.flags & (_GIVEN_DERIVED if self._derived else _GIVEN)
-        if claim.inference:
+        if claim.inference or (made_up and Flags.INFERENCE in exchange.flags):
             flags |= Flags.INFERENCE
 
-        sent = self._body(codec, "request", raw, flags)
-        flags |= _flags("request", sent)
-        target, path_altered = self._heads.target(raw.target, claim.route.partition(" ")[2])
-        request = Request(
-            method=method,
-            target=target,
-            headers=self._heads.headers(raw.headers, _length(raw, sent)),
-            chunks=_chunks(raw.chunks, sent),
-            end_ns=raw.end_ns,
-            size=raw.size,
-            http_version=http_version(raw.http_version),
-        )
-        if len(request.headers) < len(raw.headers):
-            flags |= Flags.REQUEST_ALTERED
-        visible = sent.visible or path_altered or _given_altered(exchange)
-        response = None
-        if exchange.response is not None:
-            response, got, stream = self._response(exchange.response, codec, flags)
+        visible = made_up or _given_altered(exchange)
+        request = raw
+        if not made_up:
+            request, found, altered = self._request(raw, codec, method, claim, flags)
+            flags |= found
+            visible = visible or altered
+        response = exchange.response
+        if response is not None and (self._derived or not made_up):
+            response, got, stream = self._response(response, codec, flags)
             flags |= _flags("response", got) | stream
             visible = visible or got.visible
         if raw.end_ns >= 0 and not flags & _INCOMPLETE:
@@ -108,13 +108,33 @@ class Pseudonymiser:
             failure=exchange.failure,
             route=claim.route,
             codec=claim.codec,
-            model=self._model(claim),
+            model=(claim.model or exchange.model) if made_up else self._heads.name(claim.model),
             session=self._session(exchange),
             connection=exchange.connection,
             flags=flags,
             labels=exchange.labels,
             origin=exchange.origin,
         )
+
+    def _request(
+        self, raw: Request, codec: Codec, method: str, claim: Claim, flags: Flags
+    ) -> tuple[Request, Flags, bool]:
+        """The request, its flags, and whether something a model would see was altered."""
+        sent = self._body(codec, "request", raw, flags)
+        found = _flags("request", sent)
+        target, path_altered = self._heads.target(raw.target, claim.route.partition(" ")[2])
+        request = Request(
+            method=method,
+            target=target,
+            headers=self._heads.headers(raw.headers, _length(raw, sent)),
+            chunks=_chunks(raw.chunks, sent),
+            end_ns=raw.end_ns,
+            size=raw.size,
+            http_version=http_version(raw.http_version),
+        )
+        if len(request.headers) < len(raw.headers):
+            found |= Flags.REQUEST_ALTERED
+        return request, found, sent.visible or path_altered
 
     def _response(self, raw: Response, codec: Codec, flags: Flags) -> tuple[Response, Kept, Flags]:
         got = self._body(codec, "response", raw, flags)
@@ -146,14 +166,13 @@ class Pseudonymiser:
             return Kept(b"", visible=True, dropped=True, unparsed=claimed)
         return self._bodies.keep(codec, body, side)
 
-    def _model(self, claim: Claim) -> str:
-        return self._heads.name(claim.model)
-
     def _session(self, exchange: Exchange) -> int:
-        """The keyed hash of what the policy names; a derived exchange keeps the session of its source."""
+        """The keyed hash of what the policy names; one that is derived or made up keeps the session it has."""
+        if self._derived or Flags.SYNTHETIC in exchange.flags:
+            return exchange.session
         where, _, name = self._policy.session.partition(":")
-        if self._derived or not where:
-            return exchange.session if self._derived else 0
+        if not where:
+            return 0
         value = _SESSION_SOURCES[where](exchange.request, name)
         return self._surrogates.number64("session", value) if value else 0
 

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from captures.amounts import Number, duration_ns, exact, share_of
+from captures.amounts import Number, duration_ns, exact, share_of, size_bytes, size_text
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,42 @@ def test_a_duration_carries_its_unit(written: str, meant: int) -> None:
 def test_a_duration_without_unit_is_no_duration(written: str) -> None:
     with pytest.raises(ValueError, match=r"jitter is .* such as 50ms"):
         duration_ns(written, "jitter")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("256MiB", 256 * 1024**2),
+        ("20GiB", 20 * 1024**3),
+        ("1GB", 1_000_000_000),
+        ("1.5 KiB", 1536),
+        ("0.1kB", 100),
+        ("2tib", 2 * 1024**4),
+        ("512B", 512),
+        ("1048576", 1_048_576),
+        ("0", 0),
+    ],
+)
+def test_a_size_is_exact(written: str, meant: int) -> None:
+    assert size_bytes(written, "--keep") == meant
+
+
+@pytest.mark.parametrize("written", ["", "MiB", "256M", "-1MiB", "1.5", "0.1B", "1 GiB MiB", "1e3", "٣MiB", "1iB"])
+def test_what_is_no_size_is_named(written: str) -> None:
+    with pytest.raises(ValueError, match=r"--keep is .* such as 256MiB"):
+        size_bytes(written, "--keep")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (256 << 20, "256.0 MiB"),
+        (5 << 40, "5.0 TiB"),
+        (5 << 50, "5120.0 TiB"),
+    ],
+)
+def test_a_size_is_told_in_the_largest_unit(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 import shadowtape
-from captures.commands import size, sparkline
-from captures.exchange import Flags
-from captures.store import open_capture
-from captures.testing import example_exchange, example_exchanges, flip, write_example
+from captures.frame import Kind
+from captures.opening import open_capture
+from captures.testing import example_exchanges, flip, write_example
 
 Output = pytest.CaptureFixture[str]
 
@@ -25,45 +24,6 @@ def damaged(tape: Path) -> Path:
         offset = capture.segments[0].flushes[0].pieces[-2].payload_offset
     tape.write_bytes(flip(data, offset))
     return tape
-
-
-def test_inspect_prints_one_json_object(tape: Path, capsys: Output) -> None:
-    assert shadowtape.run(["inspect", str(tape), "--json"]) == 0
-
-    found = json.loads(capsys.readouterr().out)
-    assert (found["exchanges"], found["duration_s"], found["size_bytes"]) == (5, 1.2, tape.stat().st_size)
-
-
-def test_inspect_is_readable(tape: Path, capsys: Output) -> None:
-    assert shadowtape.run(["inspect", str(tape)]) == 0
-
-    out = capsys.readouterr().out
-    for words in (
-        "5 exchanges in 1.200 s",
-        "/v2/models/{model}/infer",
-        "200 OK: 5",
-        "p99",
-        "sampling_rate 1",
-        "sealed",
-    ):
-        assert words in out
-
-
-def test_inspect_shows_nothing_but_counts_of_an_empty_capture(tmp_path: Path, capsys: Output) -> None:
-    write_example(tmp_path / "empty.tape", [])
-
-    assert shadowtape.run(["inspect", str(tmp_path / "empty.tape")]) == 0
-    assert "0 exchanges" in capsys.readouterr().out
-
-
-def test_many_routes_are_cut_short_and_say_so(tmp_path: Path, capsys: Output) -> None:
-    write_example(tmp_path / "a.tape", [example_exchange(route=f"POST /[{i}]") for i in range(32)])
-
-    shadowtape.run(["inspect", str(tmp_path / "a.tape")])
-
-    out = capsys.readouterr().out
-    assert "and 2 more" in out
-    assert "/[7]" in out
 
 
 def test_verify_exits_0_for_a_sound_file(tape: Path, capsys: Output) -> None:
@@ -164,23 +124,51 @@ def test_audit_needs_its_list(tape: Path, capsys: Output) -> None:
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_sizes_and_sparklines() -> None:
-    assert [size(0), size(1023), size(1536), size(5 << 20), size(3 << 40)] == [
-        "0 B",
-        "1023 B",
-        "1.5 KiB",
-        "5.0 MiB",
-        "3.0 TiB",
-    ]
-    assert sparkline([0, 1, 4, 8]) == " ▁▄█"
-    assert sparkline([0, 1, 1000]) == " ▁█"
-    assert sparkline([]) == ""
+def test_a_folder_is_verified_file_by_file(tmp_path: Path, capsys: Output) -> None:
+    for number in (1, 2):
+        path = tmp_path / f"20260105T080000Z-{number:06}.tape"
+        write_example(path, example_exchanges(2), number=number, file_id=bytes([number]) * 16)
+    assert shadowtape.run(["verify", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count(": sound, 2 exchanges, 1 segment\n") == 2
+    assert "all sound: 2 files, 4 exchanges, 2 segments" in out
+
+    path.rename(tmp_path / "20260105T080000Z-000003.tape")
+    write_example(path, example_exchanges(1), number=4, file_id=b"4" * 16)
+    assert shadowtape.run(["verify", str(tmp_path)]) == 1
+    assert "file 3 of the recording is missing" in capsys.readouterr().out
 
 
-def test_flags_are_counted(tmp_path: Path, capsys: Output) -> None:
-    write_example(tmp_path / "a.tape", [example_exchange(flags=Flags.STREAM), example_exchange()])
+def test_several_captures_are_verified_together(tape: Path, tmp_path: Path, capsys: Output) -> None:
+    other = damaged(write_example(tmp_path / "b.tape", example_exchanges(2)))
 
-    shadowtape.run(["inspect", str(tmp_path / "a.tape"), "--json"])
+    assert shadowtape.run(["verify", str(tape), str(other), "--json"]) == 1
 
     found = json.loads(capsys.readouterr().out)
-    assert (found["streams"], found["replayable"], found["recorded_valid"]) == (1, 1, 1)
+    assert [(each["file"], each["sound"]) for each in found["files"]] == [(str(tape), True), (str(other), False)]
+    assert {each["file"] for each in found["damage"]} == {str(other)}
+    assert (found["exchanges"], found["readable"], found["unreadable"]) == (7, 5, 2)
+
+
+def test_audit_reads_a_folder_and_every_header_in_it(tmp_path: Path, capsys: Output) -> None:
+    for number in (1, 2):
+        path = tmp_path / f"20260105T080000Z-{number:06}.tape"
+        notes = {"host": "secret.internal"} if number == 2 else {}
+        write_example(path, example_exchanges(2), number=number, file_id=bytes([number]) * 16, notes=notes)
+    (tmp_path / "known.txt").write_text("secret.internal")
+
+    assert shadowtape.run(["audit", str(tmp_path), "--known", str(tmp_path / "known.txt"), "--json"]) == 1
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["scanned"], [each["where"] for each in found["findings"]]) == (4, ["capture header"])
+
+
+def test_audit_counts_an_exchange_without_columns_once(tape: Path, capsys: Output) -> None:
+    with open_capture(tape) as opened:
+        columns = next(each for each in opened.segments[0].flushes[0].pieces if each.kind == Kind.COLUMNS)
+    tape.write_bytes(flip(tape.read_bytes(), columns.payload_offset))
+
+    assert shadowtape.run(["audit", str(tape), "--json"]) == 1
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["scanned"], found["unread"]) == (0, 5)

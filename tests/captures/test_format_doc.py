@@ -1,24 +1,45 @@
 """docs/format.md and the code say the same."""
 
 import re
+import struct
 from dataclasses import fields
+from hashlib import blake2b
 from pathlib import Path
+from unittest.mock import ANY
 
+import msgpack
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from captures import frame
+from captures.cipher import CIPHER, OUTSIDE
 from captures.codecs import registry
 from captures.codecs.opaque import OpaqueCodec
-from captures.columns import COLUMNS, NAME_COLUMNS, Head
+from captures.columns import COLUMNS, LABEL_DTYPE, LABEL_PREFIX, NAME_COLUMNS, Head
 from captures.exchange import FailureKind, Flags
-from captures.frame import CRC_SIZE, LIMITS, MAGIC, MAGIC_SIZE, PIECE_HEADER_SIZE, SYNC_SIZE, TRAILER_SIZE, Kind
-from captures.header import Header
-from captures.index import Commit
-from captures.testing import EXAMPLE_SYNC, capture_of
+from captures.frame import (
+    CIPHER_OVERHEAD,
+    CRC_SIZE,
+    LIMITS,
+    MAGIC,
+    MAGIC_SIZE,
+    NONCE_SIZE,
+    PIECE_HEADER_SIZE,
+    SYNC_SIZE,
+    TAG_SIZE,
+    TRAILER_SIZE,
+    Kind,
+)
+from captures.header import KINDS, Header
+from captures.index import DIGEST_SIZE, Commit, Index, pack_index, pack_start, start_of
+from captures.testing import EXAMPLE_SYNC, capture_bytes, capture_of, example_exchanges
 from captures.writer import SEGMENT_BYTES
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+KEY = bytes(range(32))
 TINY = (ROOT / "tests/golden/v1-tiny.tape").read_bytes()
 
 
@@ -44,6 +65,17 @@ def test_flags_of_pieces() -> None:
     assert [(int(row[0]), row[1]) for row in table("Flags of pieces")] == expected
 
 
+def test_kinds_of_headers_and_versions() -> None:
+    assert [row[0] for row in table("Kinds of headers")] == list(KINDS)
+    assert [int(row[0]) for row in table("Versions")] == list(range(1, frame.FORMAT_VERSION + 1))
+    assert (frame.PLAIN_VERSION, frame.ENCRYPTED_VERSION) == (1, 2)
+    assert "| 1 | `01` or `02` | format version" in DOC
+
+
+def test_labels() -> None:
+    assert f"`{LABEL_PREFIX}` and its name, of dtype `{LABEL_DTYPE}`" in DOC
+
+
 def test_codecs() -> None:
     assert {row[0] for row in table("Codecs")} == {codec.name for codec in (*registry._built_in(), OpaqueCodec())}
 
@@ -61,14 +93,67 @@ def test_columns() -> None:
     rows = re.findall(r"^\| (\w+) \| `(\S+)` \| (.*?) \| (-?\d+) \|$", section, flags=re.MULTILINE)
 
     assert rows == [(each.name, each.dtype, each.meaning, str(each.absent)) for each in COLUMNS]
-    assert f"Name columns ({', '.join(f'`{name}`' for name in NAME_COLUMNS)})" in section
+    assert f"Name columns ({', '.join(f'`{name}`' for name in NAME_COLUMNS)}, and every label)" in section
 
 
 def test_records() -> None:
     assert [row[0] for row in table("Header")] == [item.name for item in fields(Header)] + ["sync"]
     assert [(int(row[0]), row[1]) for row in table("Heads")] == list(enumerate(item.name for item in fields(Head)))
     assert [(int(row[0]), row[1]) for row in table("Commit")] == list(enumerate(item.name for item in fields(Commit)))
-    assert [row[0] for row in table("Index and trailer")] == ["segments", "commit", "digest"]
+    for heading, record in (
+        ("Segment", pack_start(start_of(0, 0, ()))),
+        ("Index and trailer", pack_index(Index((), Commit(), bytes(DIGEST_SIZE)))),
+    ):
+        assert [row[0] for row in table(heading)] == list(msgpack.unpackb(record)), heading
+
+
+def tables_of(heading: str) -> list[list[list[str]]]:
+    """All tables under a heading, each without its head."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", DOC, flags=re.MULTILINE)[1].split("\n## ")[0]
+    blocks = re.findall(r"(?:^\|.*\n)+", section, flags=re.MULTILINE)
+    return [
+        [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
+        for block in blocks
+    ]
+
+
+def test_encryption() -> None:
+    keys, payload, associated = tables_of("Encryption")
+
+    assert [(row[0], row[2].split(";")[0]) for row in keys] == [("cipher", CIPHER), ("key_id", ANY)]
+    assert (int(payload[0][0]), int(payload[2][0])) == (NONCE_SIZE, TAG_SIZE)
+    assert f"stored - {CIPHER_OVERHEAD}" in payload[1][0]
+    assert f"{CIPHER_OVERHEAD} bytes longer than what it hides" in DOC
+    assert sum(int(row[0]) for row in associated) == 30
+    assert str(OUTSIDE) in associated[4][3]
+
+
+def test_the_words_on_encryption_are_enough_to_decrypt_a_file() -> None:
+    """A second implementation, made from the page alone: magic, pieces, HKDF, associated data, nothing of `captures.cipher`."""
+    data = capture_bytes([example_exchanges(2), example_exchanges(1)], key=KEY)
+    end = MAGIC_SIZE + PIECE_HEADER_SIZE + struct.unpack_from("<I", data, MAGIC_SIZE + 2)[0]
+    header = data[MAGIC_SIZE + PIECE_HEADER_SIZE : end]
+    record, digest = msgpack.unpackb(header), blake2b(header, digest_size=16).digest()
+    own_key = AESGCM(HKDF(SHA256(), 32, salt=digest, info=b"shadowtape piece key").derive(KEY))
+    assert data[7] == 2
+    assert record["encryption"] == {
+        "cipher": "AES-256-GCM",
+        "key_id": blake2b(b"shadowtape tape key id", key=KEY, digest_size=8).hexdigest(),
+    }
+    at, ordinal, number, opened = end + CRC_SIZE, 0, -1, []
+    while at < len(data) - TRAILER_SIZE:
+        at += SYNC_SIZE if data[at : at + SYNC_SIZE] == record["sync"] else 0
+        kind, flags, stored, raw = struct.unpack_from("<BBII", data, at)
+        outside = kind in (2, 9)
+        ordinal = 0 if outside else ordinal + 1
+        place = digest + struct.pack("<BBIII", kind, flags, raw, 4294967295 if outside else number, ordinal)
+        payload = data[at + PIECE_HEADER_SIZE :][:stored]
+        plain = own_key.decrypt(payload[:12], payload[12:], place)
+        assert flags & 1 or len(plain) == raw
+        number = msgpack.unpackb(plain)["number"] if kind == 2 else number
+        opened.append(kind)
+        at += PIECE_HEADER_SIZE + stored + CRC_SIZE
+    assert opened == [2, 3, 4, 5, 6, 7, 8, 3, 5, 6, 7, 8, 9]
 
 
 def test_limits_and_sizes() -> None:
@@ -121,7 +206,7 @@ def test_the_words_below_the_worked_example_are_about_this_file() -> None:
     capture = capture_of(TINY)
     (flush,) = capture.segments[0].flushes
     columns, commit = flush.pieces[0], flush.pieces[-1]
-    assert capture.index is not None
+    assert capture.files[0].index is not None
 
     assert f"The piece at `{columns.offset:04x}`, in full" in DOC
     assert f"{columns.stored} bytes stored" in DOC

@@ -6,11 +6,13 @@ import zlib
 import pytest
 
 from captures.frame import (
+    CIPHER_OVERHEAD,
     LIMITS,
     PIECE_HEADER_SIZE,
     TRAILER_SIZE,
     FrameError,
     Kind,
+    PieceFlags,
     check_payload,
     pack_piece,
     pack_trailer,
@@ -56,7 +58,8 @@ def test_a_flipped_byte_of_a_payload_is_seen() -> None:
         (Kind.BODIES, 1, 1, LIMITS["raw"] + 1, "limit"),
         (Kind.COMMIT, 0, LIMITS["meta"] + 1, LIMITS["meta"] + 1, "limit"),
         (99, 0, LIMITS["stored"] + 1, 0, "limit"),
-        (Kind.BODIES, 2, 1, 1, "unknown flags"),
+        (Kind.BODIES, 4, 1, 1, "unknown flags"),
+        (Kind.BODIES, 2, 29, 1, "in clear in an encrypted file, or the reverse"),
         (Kind.COMMIT, 0, 1, 2, "length"),
     ],
 )
@@ -65,8 +68,34 @@ def test_what_a_piece_may_not_claim(kind: int, flags: int, stored: int, raw: int
         unpack_piece_header(header(kind, flags, stored, raw), 0)
 
 
+def test_a_piece_of_an_encrypted_file_is_encrypted_and_its_length_counts_nonce_and_tag() -> None:
+    data = pack_piece(Kind.COMMIT, bytes(CIPHER_OVERHEAD + 3), raw=3, flags=PieceFlags.ENCRYPTED)
+    piece = unpack_piece_header(data[:PIECE_HEADER_SIZE], 0, encrypted=True)
+
+    assert (piece.stored, piece.raw, piece.flags) == (CIPHER_OVERHEAD + 3, 3, PieceFlags.ENCRYPTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "stored", "raw", "reason"),
+    [
+        (Kind.BODIES, 1, 10, 10, "in clear"),
+        (Kind.COMMIT, 0, 10, 10, "in clear"),
+        (Kind.COMMIT, 2, 10, 10, "length"),
+        (Kind.COMMIT, 2, CIPHER_OVERHEAD - 1, 0, "length"),
+        (Kind.BODIES, 3, CIPHER_OVERHEAD - 1, 5, "length"),
+        (Kind.BODIES, 7, CIPHER_OVERHEAD + 1, 5, "unknown flags"),
+    ],
+)
+def test_what_a_piece_of_an_encrypted_file_may_not_claim(
+    kind: int, flags: int, stored: int, raw: int, reason: str
+) -> None:
+    with pytest.raises(FrameError, match=reason):
+        unpack_piece_header(header(kind, flags, stored, raw), 0, encrypted=True)
+
+
 def test_unknown_kinds_may_have_unknown_flags() -> None:
-    assert unpack_piece_header(header(200, 128, 5, 7), 0).end == PIECE_HEADER_SIZE + 5 + 4
+    for encrypted in (False, True):
+        assert unpack_piece_header(header(200, 128, 5, 7), 0, encrypted=encrypted).end == PIECE_HEADER_SIZE + 5 + 4
 
 
 def test_a_trailer_reads_back_and_nothing_else_is_one() -> None:

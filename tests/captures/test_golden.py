@@ -1,35 +1,93 @@
-"""Files of every format version, read as they always were."""
+"""Captures of every format version, read as they always were."""
 
 import json
 import runpy
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import pytest
 
-from captures.inspection import check_segments
-from captures.store import open_capture
-from captures.testing import capture_bytes
+from captures.errors import CaptureError
+from captures.exchange import Exchange, Request, Response
+from captures.header import Header
+from captures.opening import open_capture
+from captures.testing import flip
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCRIPT = runpy.run_path(str(GOLDEN / "regenerate.py"))
+NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.tape")), ids=lambda path: path.stem)
-def test_a_golden_file_reads_as_its_sidecar_says(path: Path) -> None:
-    with open_capture(path) as capture:
+def stored(name: str) -> Path:
+    return next(path for path in (GOLDEN / f"{name}.tape", GOLDEN / name) if path.exists())
+
+
+def defaults(noun: type[Any]) -> dict[str, Any]:
+    """What a sidecar that is older than a field must be taken to say of it, as JSON."""
+    found = {}
+    for item in fields(noun):
+        if item.default_factory is not MISSING:
+            found[item.name] = item.default_factory()
+        elif item.default is not MISSING:
+            found[item.name] = item.default
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def completed(sidecar: dict[str, Any]) -> dict[str, Any]:
+    for exchange in sidecar["exchanges"]:
+        exchange["request"] = defaults(Request) | exchange["request"]
+        exchange["response"] = exchange["response"] and defaults(Response) | exchange["response"]
+    return sidecar | {
+        "header": defaults(Header) | sidecar["header"],
+        "exchanges": [defaults(Exchange) | exchange for exchange in sidecar["exchanges"]],
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_golden_capture_reads_as_its_sidecar_says(name: str) -> None:
+    sidecar = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    key = bytes.fromhex(sidecar["key"]) if "key" in sidecar else None
+
+    with open_capture(stored(name), key=key) as capture:
         found = SCRIPT["sidecar"](capture)
-        for _ in check_segments(capture):
-            pass
+        for position in range(len(capture.segments)):
+            capture.check(position)
 
-        assert found == json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        assert found == completed(sidecar)
         assert capture.damage == ()
 
 
-@pytest.mark.parametrize("name", SCRIPT["FILES"])
-def test_every_example_has_its_file_and_reads_the_same_when_written_today(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*SCRIPT["FILES"], *SCRIPT["FOLDERS"]])
+def test_every_example_has_its_files_and_reads_the_same_when_written_today(name: str, tmp_path: Path) -> None:
     """Not byte for byte: another zstd may compress better. The digest covers compressed bytes."""
-    flushes, arguments = SCRIPT["FILES"][name]
-    (tmp_path / "today.tape").write_bytes(capture_bytes(flushes, **arguments))
+    key = SCRIPT["key_of"](name)
 
-    with open_capture(tmp_path / "today.tape") as today, open_capture(GOLDEN / f"{name}.tape") as golden:
+    with open_capture(SCRIPT["write"](name, tmp_path), key=key) as today, open_capture(stored(name), key=key) as golden:
         assert SCRIPT["sidecar"](today) | {"digest": ""} == SCRIPT["sidecar"](golden) | {"digest": ""}
+
+
+def test_there_is_one_of_every_version_and_shape() -> None:
+    versions = {path.read_bytes()[7] for path in GOLDEN.rglob("*.tape")}
+
+    assert versions == {1, 2}
+    assert {path.parent.name for path in GOLDEN.rglob("*.tape")} == {"golden", "v1-rotated"}
+
+
+def test_the_encrypted_one_opens_with_its_key_only_and_not_where_it_was_changed(tmp_path: Path) -> None:
+    path, key = stored("v2-encrypted"), bytes(range(32))
+    with pytest.raises(CaptureError, match="no key was given"):
+        open_capture(path)
+    with pytest.raises(CaptureError, match="encrypted with key"):
+        open_capture(path, key=bytes(32))
+
+    with open_capture(path, key=key) as capture:
+        body = next(piece for piece in capture.segments[0].flushes[0].pieces if piece.kind == 7)
+    data = flip(path.read_bytes(), body.payload_offset, 1)
+    payload = data[body.payload_offset : body.end - 4]
+    (tmp_path / "a.tape").write_bytes(data[: body.end - 4] + crc32(payload).to_bytes(4, "little") + data[body.end :])
+    with open_capture(tmp_path / "a.tape", key=key) as capture:
+        assert len(list(capture.exchanges())) == len(capture) - capture.segments[0].exchanges
+        assert ["does not decrypt" in damage.reason for damage in capture.damage] == [True]

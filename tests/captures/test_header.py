@@ -20,6 +20,9 @@ def test_a_header_reads_back() -> None:
         inputs=({"path": "a.tape", "digest": "d"},),
         notes={"why": "test"},
         expires_ns=5,
+        labels=("region", "tier"),
+        oldest=2,
+        encryption={"cipher": "AES-256-GCM", "key_id": "00"},
     )
 
     assert unpack_header(pack_header(header, EXAMPLE_SYNC)) == (header, EXAMPLE_SYNC)
@@ -52,6 +55,12 @@ def test_unknown_keys_are_ignored_and_optional_ones_may_be_missing() -> None:
         {"sampling_rate": "all"},
         {"inputs": 5},
         {"producer": 1},
+        {"labels": 5},
+        {"labels": [1]},
+        {"labels": ["a", "a"]},
+        {"labels": [""]},
+        {"oldest": "1"},
+        {"encryption": []},
     ],
 )
 def test_a_header_of_the_wrong_shape_is_damage(change: dict[str, object]) -> None:
@@ -70,6 +79,8 @@ def test_no_map_is_damage(payload: bytes) -> None:
 def test_misuse_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         example_header(file_id=b"short")
+    with pytest.raises(ValueError, match="label"):
+        example_header(labels=("a", "b", "a"))
     with pytest.raises(ValueError, match="kind"):
         example_header(kind="other")
     with pytest.raises(ValueError, match="sync"):

@@ -1,25 +1,16 @@
-"""Facts about a capture, and lies that checksums do not catch."""
+"""Facts about a capture."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+import json
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from captures.confessions import Confessions
 from captures.exchange import Exchange, Failure, FailureKind, Flags
-from captures.frame import CRC_SIZE, PIECE_HEADER_SIZE, Kind, pack_piece, pack_trailer
-from captures.index import Commit, pack_commit, pack_index, unpack_commit, unpack_index
-from captures.inspection import check_segments, facts, iso, percentiles, phrase, verdict
-from captures.testing import capture_bytes, capture_of, cut, example_exchange, example_exchanges, flip
-
-
-def verified(data: bytes) -> dict[str, Any]:
-    capture = capture_of(data)
-    for _ in check_segments(capture):
-        pass
-    return verdict(capture)
+from captures.frame import Kind
+from captures.inspection import facts, iso, lacking, phrase, plain
+from captures.opening import open_capture
+from captures.testing import capture_bytes, capture_of, example_exchange, example_exchanges, flip, write_example
 
 
 def mixed() -> list[Exchange]:
@@ -80,124 +71,99 @@ def test_facts_never_depend_on_a_body() -> None:
         assert facts(capture_of(flip(data, piece.payload_offset))) == facts(capture_of(data))
 
 
-def test_a_sound_file_is_sound() -> None:
-    data = capture_bytes([mixed(), example_exchanges(2)], segment_bytes=700)
-
-    assert verified(data) | {"digest": ""} == {
-        "sound": True,
-        "exchanges": 7,
-        "readable": 7,
-        "segments": len(capture_of(data).segments),
-        "sealed": True,
-        "damage": [],
-        "tail_bytes": 0,
-        "digest": "",
-    }
-
-
-def test_an_unsealed_file_is_readable_but_not_sound() -> None:
-    found = verified(capture_bytes([mixed()], seal=False))
-
-    assert (found["sound"], found["sealed"], found["damage"], found["readable"]) == (False, False, [], 5)
-
-
-def test_a_cut_file_says_how_much_is_unfinished() -> None:
-    data = capture_bytes([mixed(), mixed()], seal=False)
-
-    found = verified(cut(data, len(data) - 3))
-
-    assert (found["sound"], found["exchanges"], found["damage"]) == (False, 5, [])
-    assert found["tail_bytes"] > 0
-
-
-@pytest.mark.slow
-def test_every_flipped_byte_is_found() -> None:
-    data = capture_bytes([example_exchanges(2)])
-    start = capture_of(data).segments[0].offset
-    for offset in range(start, len(data), 3):
-        found = verified(flip(data, offset))
-
-        assert not found["sound"], f"flip at {offset}"
-        assert found["damage"]
-
-
-def retold(data: bytes, change: Callable[[Commit], Commit]) -> bytes:
-    """The file with its last commit and its index's copy of it changed, checksums and digest made right again."""
-    capture = capture_of(data)
-    piece = capture.segments[-1].flushes[-1].pieces[-1]
-    payload = data[piece.payload_offset : piece.end - CRC_SIZE]
-    told = data[: piece.offset] + pack_piece(Kind.COMMIT, pack_commit(change(unpack_commit(payload))))
-    assert capture.index is not None
-    length = len(told) - capture.segments[-1].offset
-    entry = replace(capture.index.segments[-1], length=length)
-    index = replace(
-        capture.index,
-        segments=(*capture.index.segments[:-1], entry),
-        commit=change(capture.index.commit),
-        digest=bytes.fromhex(capture_of(told).digest),
-    )
-    return told + pack_piece(Kind.INDEX, pack_index(index)) + pack_trailer(len(told))
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"max_arrival_ns": 5}, "other arrivals"),
-        ({"min_arrival_ns": 5}, "other arrivals"),
-        ({"total_replayable": 1}, "other totals"),
-        ({"total_recorded_valid": 99}, "other totals"),
-        ({"total_exchanges": 4}, "contradict"),
-    ],
-)
-def test_a_commit_that_lies_is_found(change: dict[str, int], reason: str) -> None:
-    data = capture_bytes([example_exchanges(2), example_exchanges(3)])
-    assert verified(retold(data, lambda commit: commit))["sound"]
-
-    found = verified(retold(data, lambda commit: replace(commit, **change)))
-
-    assert not found["sound"]
-    assert any(reason in each["reason"] for each in found["damage"]), found["damage"]
-
-
-@pytest.mark.parametrize("lie", ["segments", "commit", "digest"])
-def test_an_index_that_lies_is_found(lie: str) -> None:
-    data = capture_bytes([example_exchanges(2)])
-    capture = capture_of(data)
-    at = capture.segments[-1].end
-    index = capture.index
-    assert index is not None
-    lies: dict[str, Any] = {
-        "segments": (replace(index.segments[0], max_arrival_ns=77),),
-        "commit": index.commit.confessing(Confessions(seen=99)),
-        "digest": b"x" * 16,
-    }
-    told = data[:at] + pack_piece(Kind.INDEX, pack_index(replace(index, **{lie: lies[lie]}))) + pack_trailer(at)
-    assert unpack_index(told[at + PIECE_HEADER_SIZE : -28]) != index
-
-    found = verified(told)
-
-    assert [each["segment"] for each in found["damage"]] == [-1]
-    assert not found["sound"]
-
-
-def test_a_segment_that_contradicts_itself_behind_good_checksums_is_found() -> None:
-    data = capture_bytes([example_exchanges(2)], seal=False)
-    pieces = capture_of(data).segments[0].flushes[0].pieces
-    heads = next(piece for piece in pieces if piece.kind == Kind.HEADS)
-    told = data[: heads.offset] + pack_piece(Kind.HEADS, b"nonsense", raw=9) + data[heads.end :]
-
-    found = verified(told)
-
-    assert found["damage"][0]["exchanges_lost"] == 2
-
-
-def test_percentiles_leave_out_what_is_unknown() -> None:
-    found = percentiles(np.array([-1, 1_000_000, 3_000_000, -1]))
-
-    assert (found["n"], found["p50"], found["max"], found["mean"]) == (2, 2.0, 3.0, 2.0)
-
-
 def test_small_words() -> None:
     assert iso(1_700_000_000_123_999_999) == "2023-11-14T22:13:20.123Z"
     assert iso(2**63 * 1000).endswith("ns")
     assert (phrase(404), phrase(799)) == ("Not Found", "")
+
+
+def test_facts_of_each_route_and_model() -> None:
+    fast = [example_exchange(arrival_ns=i, model="house") for i in range(3)]
+    slow = example_exchange(arrival_ns=9, model="fraud", response=None, failure=Failure(FailureKind.RESET, 10))
+
+    found = facts(capture_of(capture_bytes([[*fast, slow]])))
+
+    house, fraud = found["models"]
+    assert (house["model"], house["count"], house["share"], house["status"]) == ("house", 3, 0.75, {"200": 3})
+    assert (house["service_ms"]["p50"], house["service_ms"]["p99"]) == (5.0, 5.0)
+    assert (fraud["status"], fraud["service_ms"]["n"]) == ({}, 0)
+    assert [row["status"] for row in found["routes"]] == [{"200": 3}, {}]
+
+
+def test_labels_are_counted_and_who_has_none_too() -> None:
+    labelled = [example_exchange(arrival_ns=i, labels=(("tier", "gold"),)) for i in range(2)]
+    plain_one = example_exchange(arrival_ns=5)
+
+    found = facts(capture_of(capture_bytes([labelled, [plain_one]], labels=("tier",), segment_bytes=300)))
+
+    assert found["labels"] == {"tier": {"gold": 2, "": 1}}
+
+
+def test_sessions_streams_and_sizes() -> None:
+    sessions = [example_exchange(arrival_ns=i, session=1 + (i > 2)) for i in range(5)]
+    streamed = example_exchange(arrival_ns=9, session=0, flags=Flags.STREAM)
+
+    found = facts(capture_of(capture_bytes([[*sessions, streamed]])))
+
+    assert (found["sessions"], found["per_session"]["max"], found["per_session"]["p50"]) == (2, 3.0, 2.0)
+    assert (found["streams"], found["stream"]["chunks"]["max"], found["stream"]["first_byte_ms"]["n"]) == (1, 1.0, 1)
+    assert found["sizes"]["response_size"]["max"] == found["bytes"]["response_size"] / 6
+
+
+def test_a_folder_has_the_facts_of_all_its_files(tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = tmp_path / f"20260105T080000Z-{number:06}.tape"
+        write_example(path, example_exchanges(number), number=number, file_id=bytes([number]) * 16)
+
+    with open_capture(tmp_path) as capture:
+        found = facts(capture)
+
+    assert (found["exchanges"], found["confessions"]["seen"]) == (3, 3)
+    assert [(each["number"], each["exchanges"], each["sealed"]) for each in found["files"]] == [
+        (1, 1, True),
+        (2, 2, True),
+    ]
+    assert found["size_bytes"] == sum(each["size_bytes"] for each in found["files"])
+
+
+def test_facts_are_json() -> None:
+    found = facts(capture_of(capture_bytes([mixed()], notes={"raw": b"\x01", 3: [None, {"x": 1.5}]})))
+
+    assert json.loads(json.dumps(found)) == found
+    assert found["header"]["notes"] == {"raw": "01", "3": [None, {"x": 1.5}]}
+    assert plain({"other": 1j}) == {"other": "1j"}
+
+
+def test_damage_is_among_the_facts_and_its_exchanges_are_not() -> None:
+    data = capture_bytes([example_exchanges(2), example_exchanges(3)], segment_bytes=300)
+    columns = next(piece for piece in capture_of(data).segments[0].flushes[0].pieces if piece.kind == Kind.COLUMNS)
+
+    found = facts(capture_of(flip(data, columns.payload_offset)))
+
+    assert found["exchanges"] == 5 - found["damage"][0]["exchanges_lost"] < 5
+
+
+def test_the_least_arrival_need_not_be_the_first() -> None:
+    late, early = example_exchange(arrival_ns=5_000_000_000), example_exchange(arrival_ns=1_000_000_000)
+
+    found = facts(capture_of(capture_bytes([[late], [early]])))
+
+    assert found["start"] == "2023-11-14T22:13:21.000Z"
+    assert found["rate"]["counts"] == [1, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("confessions", "words"),
+    [
+        (Confessions(seen=5), []),
+        (Confessions(shed=1), ["1 exchange shed"]),
+        (Confessions(shed=2000), ["2,000 exchanges shed"]),
+        (Confessions(sampled_out=3, sampling_rate=0.25), ["3 sampled out (25 % was to be kept)"]),
+        (Confessions(truncated=1, hook_errors=2), ["1 body kept", "2 failures inside"]),
+    ],
+)
+def test_what_is_not_inside_is_said_in_words(confessions: Confessions, words: list[str]) -> None:
+    said = lacking(confessions)
+
+    assert len(said) == len(words)
+    assert all(word in line for word, line in zip(words, said, strict=True))

@@ -1,13 +1,19 @@
-"""Ordinals, bounded reading, and what is never read."""
+"""Ordinals, bounded reading, and what is never read. Several files as one are in test_opening.py."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from captures.batches import exchanges_of
+from captures.capture_file import CaptureFile, Stored
+from captures.columns import COLUMNS
 from captures.errors import CaptureError
+from captures.exchange import Chunk, Exchange
 from captures.frame import MAGIC, Kind
-from captures.reader import CACHED_SEGMENTS, Capture
+from captures.pieces import AHEAD_BYTES
+from captures.reader import CACHED_SEGMENTS, Capture, Listing
 from captures.testing import capture_bytes, capture_of, cut, example_exchange, example_exchanges, flip
 
 EXCHANGES = example_exchanges(12)
@@ -23,7 +29,33 @@ def watched(data: bytes) -> tuple[Capture, list[tuple[int, int]]]:
         reads.append((offset, size))
         return data[offset : offset + size]
 
-    return Capture("watched.tape", read_at, len(data)), reads
+    return Capture("watched.tape", Listing([CaptureFile(Stored("watched.tape", len(data), read_at))])), reads
+
+
+def long_exchanges(count: int) -> list[Exchange]:
+    """With bodies of 20 kB that do not compress: what is read along with a piece header is little of one."""
+    rng = np.random.default_rng(1)
+    found = []
+    for i in range(count):
+        plain = example_exchange(arrival_ns=i * 1_000_000, session=i + 1)
+        body = rng.bytes(20_000)
+        request = replace(plain.request, chunks=(Chunk(plain.request.chunks[0].at_ns, body),), size=len(body))
+        found.append(replace(plain, request=request))
+    return found
+
+
+LONG = long_exchanges(120)
+
+
+def share_read(capture: Capture, reads: list[tuple[int, int]], kind: Kind) -> float:
+    """The share of these payloads that was read, in bytes."""
+    wanted, seen = (np.zeros(capture.size, dtype=np.bool_) for _ in range(2))
+    for offset, size in reads:
+        seen[offset : offset + size] = True
+    for piece in (piece for each in capture.segments for flush in each.flushes for piece in flush.pieces):
+        if piece.kind == kind:
+            wanted[piece.payload_offset : piece.payload_offset + piece.stored] = True
+    return float((wanted & seen).sum() / wanted.sum())
 
 
 def test_exchanges_are_read_in_the_order_asked_with_repeats() -> None:
@@ -43,48 +75,95 @@ def test_a_range_of_exchanges() -> None:
     assert list(capture.exchanges(5, 5)) == []
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 12), (3, 8), (5, 6), (11, 99), (7, 7), (12, None)])
+def test_ranges_of_columns_parts_and_batches_agree(start: int, stop: int | None) -> None:
+    capture = capture_of(DATA)
+    wanted = EXCHANGES[start:stop]
+
+    columns = capture.columns(start, stop).columns
+    batches = list(capture.batches(start, stop))
+
+    assert columns["connection"].tolist() == [each.connection for each in wanted]
+    assert [each for _, batch in batches for each in exchanges_of(batch)] == wanted
+    ordinals = [first + i for first, batch in batches for i in range(len(batch))]
+    assert ordinals == list(range(12))[start:stop]
+    assert all(batch.bodies == [] for _, batch in capture.batches(start, stop, bodies=False))
+
+
+def test_parts_are_the_columns_of_each_segment() -> None:
+    parts = list(capture_of(DATA).parts())
+
+    assert [first for first, _ in parts] == [0, 2, 4, 6, 8, 10]
+    assert [batch.columns["connection"].tolist() for _, batch in parts] == [[i + 1, i + 2] for i in range(0, 12, 2)]
+    assert all((batch.heads, batch.bodies) == ([], []) for _, batch in parts)
+
+
 @pytest.mark.parametrize("ordinal", [-1, 12])
 def test_an_ordinal_outside_is_an_index_error(ordinal: int) -> None:
     with pytest.raises(IndexError, match="0 to 11"):
         capture_of(DATA).read(np.array([ordinal]))
 
 
-def test_without_bodies_times_stay_and_no_body_is_read() -> None:
-    capture, reads = watched(DATA)
+def test_a_window_of_arrivals_touches_the_segments_that_may_have_some() -> None:
+    exchanges = [example_exchange(arrival_ns=at, session=1) for at in (5, 1, 4, 2, 9, 8, 3, 7)]
+    capture, reads = watched(capture_bytes([exchanges], segment_bytes=600))
+    reads.clear()
+
+    assert capture.window(8, 100).tolist() == [4, 5]
+    assert len(capture.segments) == 4
+    touched = {
+        i for i, place in enumerate(capture.files[0].places) for at, _ in reads if place.offset <= at < place.end
+    }
+    assert touched == {2}
+
+    assert capture.window(2, 5).tolist() == [2, 3, 6]
+    assert capture.window(100, 200).tolist() == []
+
+
+def test_without_bodies_times_stay_and_bodies_are_leapt_over() -> None:
+    capture, reads = watched(capture_bytes([LONG], segment_bytes=1 << 19))
     reads.clear()
 
     (found,) = capture.read(np.array([3]), bodies=False)
+    seen = list(reads)
 
     assert found.response is not None
     assert [(chunk.at_ns, chunk.data) for chunk in found.response.chunks] == [(8_000_000, b"")]
     assert found.response.size == 91
-    assert found.request.headers == EXCHANGES[3].request.headers
-    assert not touched(capture, reads, {Kind.BODIES})
-
-
-def touched(capture: Capture, reads: list[tuple[int, int]], kinds: set[Kind]) -> bool:
-    """Whether any read overlaps a payload of these kinds."""
-    pieces = [piece for each in capture.segments for flush in each.flushes for piece in flush.pieces]
-    spans = [(piece.payload_offset, piece.payload_offset + piece.stored) for piece in pieces if piece.kind in kinds]
-    return any(offset < stop and start < offset + size for start, stop in spans for offset, size in reads)
+    assert found.request.headers == LONG[3].request.headers
+    assert share_read(capture, seen, Kind.BODIES) < 0.05
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_opening_and_planning_never_read_heads_chunks_or_bodies(sealed: bool) -> None:
-    """Payloads long enough that a read of a neighbour does not look like one of them."""
-    exchanges = [example_exchange(arrival_ns=i, session=i * 7919 % 2**61) for i in range(300)]
-    capture, reads = watched(capture_bytes([exchanges[:100], exchanges[100:]], segment_bytes=20_000, seal=sealed))
+def test_opening_and_planning_leap_over_bodies(sealed: bool) -> None:
+    capture, reads = watched(capture_bytes([LONG], segment_bytes=1 << 19, seal=sealed))
 
     batch = capture.columns()
+    seen = list(reads)
 
     assert len(capture.segments) > 2
-    assert batch.columns["session"].tolist() == [exchange.session for exchange in exchanges]
+    assert batch.columns["session"].tolist() == [exchange.session for exchange in LONG]
     assert (batch.heads, len(batch.chunk_at_ns), batch.bodies) == ([], 0, [])
-    peek = 16  # the first bytes of a payload may come with the look at its piece's header
-    assert not touched(capture, [(offset, size) for offset, size in reads if size > peek], BULK)
+    assert share_read(capture, seen, Kind.BODIES) < 0.1
 
 
-BULK = {Kind.HEADS, Kind.CHUNKS, Kind.BODIES}
+def test_opening_a_sealed_capture_reads_its_two_ends() -> None:
+    capture, reads = watched(capture_bytes([LONG], segment_bytes=1 << 19))
+
+    assert len(capture) == len(LONG)
+    assert len(reads) <= 4
+    assert sum(size for _, size in reads) <= 4 * AHEAD_BYTES[0]
+
+
+def test_a_segment_of_many_small_flushes_is_read_in_blocks() -> None:
+    exchanges = example_exchanges(500)
+    capture, reads = watched(capture_bytes([exchanges[i : i + 5] for i in range(0, 500, 5)], seal=False))
+    opening = len(reads)
+    (segment,) = capture.segments
+    pieces = sum(len(flush.pieces) for flush in segment.flushes)
+
+    assert pieces >= 500
+    assert opening < pieces / 20
 
 
 def test_names_are_merged_over_segments() -> None:
@@ -98,9 +177,23 @@ def test_names_are_merged_over_segments() -> None:
     assert len(set(batch.names)) == len(batch.names)
 
 
+def test_labels_are_columns_and_where_there_is_none_it_is_empty() -> None:
+    labelled = [
+        example_exchange(labels=(("region", "eu"),)),
+        example_exchange(),
+        example_exchange(labels=(("region", "us"),)),
+    ]
+    capture = capture_of(capture_bytes([labelled], labels=("region", "tier")))
+
+    batch = capture.columns()
+
+    assert [batch.names[i] for i in batch.columns["label.region"].tolist()] == ["eu", "", "us"]
+    assert [batch.names[i] for i in batch.columns["label.tier"].tolist()] == ["", "", ""]
+    assert list(capture.exchanges()) == labelled
+
+
 def test_a_call_decodes_each_segment_once_and_few_are_kept() -> None:
     capture, reads = watched(DATA)
-    reads.clear()
 
     capture.read(np.array([0, 2, 1, 3, 0]))
     first = len(reads)
@@ -119,11 +212,37 @@ def test_damaged_bodies_are_left_out_reported_and_refused_by_ordinal() -> None:
     assert list(capture.exchanges()) == EXCHANGES[:2] + EXCHANGES[4:]
     assert [(each.offset, each.segment, each.exchanges_lost) for each in capture.damage] == [(piece.offset, 1, 2)]
     assert np.flatnonzero(capture.lost()).tolist() == [2, 3]
+    assert capture.readable_columns().all()
     assert capture.read(np.array([1, 4])) == [EXCHANGES[1], EXCHANGES[4]]
     with pytest.raises(CaptureError, match=r"broken.tape: exchange 3 cannot be read: segment 1 .*verify"):
         capture.read(np.array([0, 3]))
     assert len(capture.read(np.array([3]), bodies=False)) == 1
     assert len(capture.damage) == 1
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("kind", [Kind.COLUMNS, Kind.NAMES])
+def test_damaged_columns_keep_their_ordinals_and_are_absent(kind: Kind, sealed: bool) -> None:
+    data = capture_bytes([EXCHANGES], segment_bytes=600, seal=sealed)
+    piece = next(p for p in capture_of(data).segments[1].flushes[0].pieces if p.kind == kind)
+    capture = capture_of(flip(data, piece.payload_offset))
+
+    assert len(capture) == 12
+    columns = capture.columns().columns
+
+    assert columns["connection"].tolist() == [1, 2, 0, 0, *range(5, 13)]
+    assert columns["arrival_ns"].tolist() == [
+        each.arrival_ns for each in EXCHANGES[:3] + EXCHANGES[2:3] + EXCHANGES[4:]
+    ]
+    assert {name: values[2].item() for name, values in columns.items() if name != "arrival_ns"} == {
+        column.name: column.absent for column in COLUMNS if column.name != "arrival_ns"
+    }
+    assert np.flatnonzero(~capture.readable_columns()).tolist() == [2, 3]
+    assert np.flatnonzero(capture.lost()).tolist() == [2, 3]
+    assert [first for first, _ in capture.parts()] == [0, 4, 6, 8, 10]
+    assert [ordinal for ordinal, _ in capture.numbered()] == [0, 1, *range(4, 12)]
+    assert capture.window(0, 3_000_000).tolist() == [0, 1]
+    assert [(each.offset, each.segment, each.exchanges_lost) for each in capture.damage] == [(piece.offset, 1, 2)]
 
 
 def test_damaged_bodies_of_a_later_flush_leave_the_earlier_ones() -> None:
@@ -136,16 +255,32 @@ def test_damaged_bodies_of_a_later_flush_leave_the_earlier_ones() -> None:
     assert len(capture.columns()) == 12
 
 
+def test_a_disk_that_cannot_read_a_place_costs_what_stands_there() -> None:
+    bad = capture_of(DATA).segments[2]
+
+    def read_at(offset: int, size: int) -> bytes:
+        if offset < bad.end and offset + size > bad.offset:
+            raise OSError(5, "Input/output error")
+        return DATA[offset : offset + size]
+
+    capture = Capture("x", Listing([CaptureFile(Stored("x", len(DATA), read_at))]))
+
+    assert list(capture.exchanges()) == EXCHANGES[:4] + EXCHANGES[6:]
+    assert [(each.segment, each.exchanges_lost) for each in capture.damage] == [(2, 2)]
+    assert "Input/output error" in capture.damage[0].reason
+
+
 def test_an_empty_capture_is_a_capture() -> None:
     for seal in (True, False):
         capture = capture_of(capture_bytes([], seal=seal))
 
         assert (len(capture), list(capture.exchanges()), len(capture.columns())) == (0, [], 0)
-        assert (capture.sealed, capture.damage, capture.tail) == (seal, (), 0)
+        assert (capture.sealed, capture.damage, capture.tail, capture.first_ns) == (seal, (), 0, 0)
+        assert capture.window(0, 1).tolist() == []
 
 
 def newer(data: bytes) -> bytes:
-    return data[:7] + b"\x02" + data[8:]
+    return data[:7] + b"\x63" + data[8:]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +290,7 @@ def newer(data: bytes) -> bytes:
         (lambda data: b"PK\x03\x04 a zip, not a tape", "not a capture"),
         (lambda data: data[:5], "not a capture"),
         (lambda data: data.replace(b"\r\n", b"\n", 1), "not a capture"),
-        (newer, "format version 2; this shadowtape reads up to 1: update it"),
+        (newer, "format version 99; this shadowtape reads up to 2: update it"),
         (lambda data: flip(data, 7, 1), "version 0"),
         (lambda data: cut(data, 20), r"header damaged \(the file ends inside it\)"),
         (lambda data: flip(data, 40), "header damaged"),
@@ -170,7 +305,8 @@ def test_what_cannot_be_read_says_why(change: Callable[[bytes], bytes], message:
 
 def test_a_capture_closes_what_it_was_given() -> None:
     closed: list[bool] = []
-    with Capture("x", lambda offset, size: DATA[offset : offset + size], len(DATA), lambda: closed.append(True)):
+    stored = Stored("x", len(DATA), lambda offset, size: DATA[offset : offset + size], lambda: closed.append(True))
+    with Capture("x", Listing([CaptureFile(stored)])):
         pass
 
     assert closed == [True]

@@ -9,7 +9,7 @@ from captures.batches import batch_of
 from captures.columns import COLUMNS, Batch
 from captures.frame import FrameError
 from captures.segment_decoding import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
-from captures.segment_encoding import check_batch
+from captures.segment_encoding import prepare
 from captures.testing import example_exchange, example_exchanges
 
 
@@ -102,7 +102,7 @@ def broken(batch: Batch, **columns: int) -> Batch:
 def test_a_batch_that_contradicts_itself_is_refused() -> None:
     batch = batch_of(example_exchanges(2))
 
-    check_batch(batch)
+    prepare(batch)
     for wrong in (
         replace(batch, heads=batch.heads[:1]),
         replace(batch, bodies=batch.bodies[:3]),
@@ -113,10 +113,45 @@ def test_a_batch_that_contradicts_itself_is_refused() -> None:
         broken(batch, response_chunks=0),
     ):
         with pytest.raises(ValueError, match=r"head|bod|chunk"):
-            check_batch(wrong)
+            prepare(wrong)
+
+
+def test_a_label_that_was_not_declared_is_refused_by_its_name() -> None:
+    batch = batch_of([example_exchange(labels=(("region", "eu"), ("tier", "gold")))])
+
+    assert prepare(batch, ("label.region", "label.tier")).columns["label.tier"].tolist() == [batch.names.index("gold")]
+    with pytest.raises(ValueError, match=r"the header does not declare: region$"):
+        prepare(batch, ("label.tier",))
+
+
+def test_a_declared_label_that_nobody_carries_is_empty() -> None:
+    columns = prepare(batch_of(example_exchanges(2)), ("label.region",)).columns
+
+    assert columns["label.region"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("fields", [1, 63, 64, 500])
+def test_heads_keep_every_field_in_its_order_and_lone_surrogates(fields: int) -> None:
+    headers = (*((f"name {i}", f"value {i}") for i in range(fields)), ("odd", "\udcff"), ("\xe9", ""))
+    exchange = example_exchange(request=replace(example_exchange().request, headers=headers, target="/\udc80"))
+    packed = prepare(batch_of([exchange, example_exchange()])).heads
+
+    heads = decode_heads(b"".join(packed), 2)
+
+    assert (heads[0].target, heads[0].request_headers) == ("/\udc80", headers)
+    assert heads[1].response_headers == example_exchange().response.headers  # type: ignore[union-attr]  # it has one
+
+
+def test_sizes_are_what_heads_chunks_and_bodies_take() -> None:
+    batch = batch_of([example_exchange(), replace(example_exchange(), response=None)])
+    prepared = prepare(batch)
+
+    for i, chunks in ((0, 2), (1, 1)):
+        bodies = sum(map(len, batch.bodies[2 * i : 2 * i + 2]))
+        assert prepared.sizes[i] == len(prepared.heads[i]) + bodies + 12 * chunks
 
 
 def test_a_batch_without_heads_chunks_and_bodies_is_fine_where_nothing_is_kept() -> None:
     batch = batch_of([example_exchange(request=replace(example_exchange().request, chunks=()), response=None)])
 
-    check_batch(replace(batch, heads=[], bodies=[]))
+    prepare(replace(batch, heads=[], bodies=[]))

@@ -1,5 +1,6 @@
 """Files: names, locks, several readers, a disk that is full."""
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ import pytest
 
 import captures
 from captures.batches import batch_of
+from captures.cipher import fingerprint
 from captures.confessions import Confessions
 from captures.errors import CaptureError, UsageError
-from captures.store import TapeFile, being_written, create_capture, open_capture
+from captures.opening import being_written, open_capture
+from captures.store import TapeFile, create_capture
 from captures.testing import example_exchange, example_exchanges, example_header, write_example
 
 
@@ -101,7 +104,6 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "empty.tape").touch()
     for name, message in (
         ("missing.tape", "no such file"),
-        (".", "name one file"),
         ("pipe", "not a regular file"),
         ("empty.tape", "empty"),
     ):
@@ -152,3 +154,80 @@ def test_a_closed_tape_takes_nothing_and_closes_again(tmp_path: Path) -> None:
     tape.append(batch_of([example_exchange()]))
     with pytest.raises(ValueError, match="closed"):
         tape.flush(Confessions())
+
+
+def test_a_capture_is_encrypted_where_a_key_is_given_and_says_with_which(tmp_path: Path) -> None:
+    key = bytes(range(32))
+    with create_capture(tmp_path / "a.tape", example_header(), key=key) as tape:
+        tape.append(batch_of(example_exchanges(2)))
+        tape.seal(Confessions(seen=2))
+        assert tape.header.encryption["key_id"] == fingerprint(key)
+
+    assert b"house" not in tape.path.read_bytes()
+    with pytest.raises(CaptureError, match="no key was given"):
+        open_capture(tape.path)
+    with pytest.raises(CaptureError, match="encrypted with key"):
+        open_capture(tape.path, key=bytes(32))
+    with open_capture(tape.path, key=key) as capture:
+        assert list(capture.exchanges()) == example_exchanges(2)
+        assert (capture.encrypted, capture.tape_key, capture.digest) == (True, key, tape.digest)
+
+
+def test_sealing_may_be_tried_again_after_the_disk_was_full_and_only_once_after_that(tmp_path: Path) -> None:
+    with create(tmp_path) as tape:
+        tape.append(batch_of(example_exchanges(2)))
+        with files_limited_to(tape.size + 100), pytest.raises(OSError, match="File too large"):
+            tape.seal(Confessions(seen=2))
+        assert tape.committed == 0
+        tape.seal(Confessions(seen=2, shed=2))
+        size = tape.size
+        with pytest.raises(ValueError, match="sealed"):
+            tape.seal(Confessions(seen=2, shed=2))
+        assert tape.size == tape.path.stat().st_size == size
+
+    with open_capture(tape.path) as capture:
+        assert (len(capture), capture.sealed, capture.damage, capture.confessions.shed) == (0, True, (), 2)
+
+
+def test_leaving_by_an_exception_keeps_what_was_flushed_and_lets_go_of_the_file(tmp_path: Path) -> None:
+    def work(tape: TapeFile) -> None:
+        with tape:
+            tape.append(batch_of(example_exchanges(2)))
+            tape.flush(Confessions(seen=2))
+            tape.append(batch_of(example_exchanges(1)))
+            assert being_written(tape.path)
+            raise RuntimeError("trouble")
+
+    tape = create(tmp_path)
+    with pytest.raises(RuntimeError, match="trouble"):
+        work(tape)
+
+    assert not being_written(tape.path)
+    with open_capture(tape.path) as capture:
+        assert (len(capture), capture.sealed, capture.damage) == (2, False, ())
+
+
+def test_a_folder_that_cannot_be_synced_leaves_no_file_and_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path) -> None:
+        raise OSError(errno.EIO, f"{folder}: Input/output error")
+
+    monkeypatch.setattr("captures.store._sync_folder", broken)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="Input/output"):
+        create(tmp_path, fsync=True)
+
+    assert (list(tmp_path.iterdir()), len(list(Path("/proc/self/fd").iterdir()))) == ([], before)
+
+
+def test_a_capture_is_smaller_where_that_is_asked_for(tmp_path: Path) -> None:
+    exchanges = [example_exchange(session=i * 7919 % 10007, arrival_ns=i * 12347) for i in range(600)]
+    sizes = []
+    for name, small in (("a.tape", False), ("b.tape", True)):
+        with create_capture(tmp_path / name, example_header(), small=small) as tape:
+            tape.append(batch_of(exchanges))
+            tape.seal(Confessions(seen=600))
+        sizes.append(tape.size)
+
+    assert sizes[1] < sizes[0]

@@ -5,10 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from captures.capture_file import CaptureFile, Stored
 from captures.errors import CaptureError
 from captures.exchange import Exchange
 from captures.frame import PIECE_HEADER_SIZE, TRAILER_SIZE, Kind, pack_piece
-from captures.reader import Capture
+from captures.reader import Capture, Listing
 from captures.testing import capture_bytes, capture_of, cut, example_exchanges, flip, swap_segments, zero
 
 FLUSHES = [example_exchanges(1), example_exchanges(2), example_exchanges(1)]
@@ -123,9 +124,35 @@ def test_unsealed_damage_in_the_last_segment_does_not_pretend_to_know_its_cost()
     data = capture_bytes(FLUSHES, seal=False)
     flushes = capture_of(data).segments[0].flushes
 
-    capture = capture_of(flip(data, flushes[1].pieces[0].payload_offset))
+    capture = capture_of(flip(data, flushes[1].pieces[0].offset))
 
+    assert survivors(capture) == FLUSHES[0]
     assert [each.exchanges_lost for each in capture.damage] == [None]
+
+
+def test_damaged_payloads_are_known_by_the_commits_behind_them() -> None:
+    data = capture_bytes(FLUSHES, seal=False)
+    flushes = capture_of(data).segments[0].flushes
+    capture = capture_of(flip(data, flushes[1].pieces[0].payload_offset))
+    assert not capture.damage
+
+    assert survivors(capture) == FLUSHES[0]
+    assert [(each.offset, each.exchanges_lost) for each in capture.damage] == [(flushes[1].pieces[0].offset, 3)]
+    assert len(capture) == 4
+
+
+@pytest.mark.parametrize("room", [20, 100, 200, 400])
+def test_a_torn_flush_does_not_swallow_the_segment_behind_it(room: int) -> None:
+    """A disk was full in the middle of a flush, nobody took it back, and writing went on."""
+    data = capture_bytes([FLUSHES[0], example_exchanges(60)], seal=False)
+    first = capture_of(data).segments[0].flushes[0].pieces[-1].end
+    other = capture_bytes(FLUSHES[:2], seal=False, segment_bytes=1)
+    last = capture_of(other).segments[-1]
+
+    capture = capture_of(data[: first + room] + other[last.offset : last.end])
+
+    assert survivors(capture) == [FLUSHES[0][0], FLUSHES[1][-1]]
+    assert [each.offset for each in capture.damage if each.exchanges_lost != 0] == [first]
 
 
 def test_without_the_index_the_next_marker_is_searched() -> None:
@@ -197,7 +224,8 @@ def test_a_piece_that_claims_four_gigabytes_allocates_nothing() -> None:
     at = segment.flushes[0].pieces[0].offset
     broken = SMALL[:at] + header + SMALL[at + PIECE_HEADER_SIZE :]
 
-    capture = Capture("x", read_at, len(broken))
+    capture = Capture("x", Listing([CaptureFile(Stored("x", len(broken), read_at))]))
+    list(capture.exchanges())
 
     assert "limit" in capture.damage[0].reason
     assert max(asked) <= 2 << 20
@@ -225,7 +253,9 @@ def test_damage_is_reported_in_the_order_of_the_file() -> None:
     for segment in (segments[3], segments[0]):
         data = flip(data, segment.flushes[0].pieces[0].offset)
 
-    offsets = [each.offset for each in capture_of(data).damage]
+    capture = capture_of(data)
+    assert len(survivors(capture)) == 2
+    offsets = [each.offset for each in capture.damage]
 
     assert len(offsets) == 2
     assert all(a < b for a, b in pairwise(offsets))

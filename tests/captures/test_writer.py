@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 
 from captures.batches import batch_of
+from captures.cipher import OUTSIDE, PieceCipher, fingerprint
 from captures.confessions import Confessions
-from captures.frame import LIMITS, SYNC_SIZE, Kind, pack_piece
+from captures.frame import (
+    CRC_SIZE,
+    LIMITS,
+    MAGIC_SIZE,
+    NONCE_SIZE,
+    PIECE_HEADER_SIZE,
+    SYNC_SIZE,
+    TRAILER_SIZE,
+    Kind,
+    Piece,
+    PieceFlags,
+    unpack_piece_header,
+)
+from captures.header import unpack_header
 from captures.reader import Capture
 from captures.testing import (
     EXAMPLE_SYNC,
@@ -17,7 +31,9 @@ from captures.testing import (
     example_exchanges,
     example_header,
 )
-from captures.writer import EXCHANGE_LIMIT, CaptureWriter
+from captures.writer import EXCHANGE_LIMIT, CaptureWriter, always, is_little
+
+KEY = bytes(range(32))
 
 
 class Disk:
@@ -49,8 +65,8 @@ def test_the_digest_of_writer_index_and_reader_agree_and_sealing_does_not_change
         capture_of(capture_bytes([example_exchanges(3), example_exchanges(2)], seal=False)),
     )
 
-    assert sealed.index is not None
-    assert sealed.digest == sealed.index.digest.hex() == unsealed.digest
+    assert sealed.files[0].index is not None
+    assert sealed.digest == sealed.files[0].index.digest.hex() == unsealed.digest
     assert sealed.digest != capture_of(capture_bytes([example_exchanges(3), example_exchanges(3)])).digest
 
 
@@ -59,7 +75,7 @@ def test_a_segment_ends_when_it_is_full() -> None:
 
     assert [segment.exchanges for segment in capture.segments] == [3, 3, 3, 3, 3, 3, 2]
     assert capture.confessions == Confessions(seen=20)
-    assert capture.commit.total_exchanges == len(capture) == 20
+    assert capture.files[0].commit.total_exchanges == len(capture) == 20
 
 
 def test_a_flush_says_nothing_twice() -> None:
@@ -150,10 +166,131 @@ def test_a_disk_that_is_full_while_sealing_leaves_a_readable_file() -> None:
     assert (len(capture), capture.sealed, capture.damage) == (2, False, ())
 
 
+def test_what_failed_while_sealing_can_be_sealed_again() -> None:
+    disk = Disk(10**6, mends=True)
+    writer = writer_on(disk)
+    writer.append(batch_of(example_exchanges(2)))
+    writer.flush(Confessions(seen=2))
+    disk.room = len(disk.data) + 30
+    with pytest.raises(OSError, match="No space"):
+        writer.seal(Confessions(seen=2))
+    disk.room = 10**6
+    writer.seal(Confessions(seen=2))
+    capture = capture_of(disk.data)
+
+    assert (len(capture), capture.sealed, capture.damage) == (2, True, ())
+
+
+def test_nothing_follows_the_seal() -> None:
+    disk = Disk(10**6, mends=True)
+    writer = writer_on(disk)
+    writer.seal(Confessions())
+    size = len(disk.data)
+
+    with pytest.raises(ValueError, match="sealed"):
+        writer.append(batch_of(example_exchanges(1)))
+    with pytest.raises(ValueError, match="sealed"):
+        writer.flush(Confessions(seen=1))
+    with pytest.raises(ValueError, match="sealed"):
+        writer.seal(Confessions())
+    assert len(disk.data) == size
+
+
 def test_misuse_is_a_value_error() -> None:
     for wrong in (0, -1, 1 << 30):
         with pytest.raises(ValueError, match="segment_bytes"):
             CaptureWriter(lambda data: None, example_header(), sync_marker=EXAMPLE_SYNC, segment_bytes=wrong)
+    with pytest.raises(ValueError, match="32 bytes"):
+        CaptureWriter(lambda data: None, example_header(), sync_marker=EXAMPLE_SYNC, key=b"short")
+    promised = example_header(encryption={"cipher": "AES-256-GCM", "key_id": "00"})
+    with pytest.raises(ValueError, match="there is no key"):
+        CaptureWriter(lambda data: None, promised, sync_marker=EXAMPLE_SYNC)
+
+
+def test_labels_are_written_as_the_header_declares_them_and_others_are_refused_before_anything_is_taken() -> None:
+    header = example_header(labels=("region", "tier"))
+    labelled = [example_exchange(labels=(("region", "eu"),)), example_exchange(labels=(("tier", "gold"),))]
+    disk = Disk(10**6, mends=True)
+    writer = CaptureWriter(disk.write, header, sync_marker=EXAMPLE_SYNC)
+    writer.append(batch_of(labelled))
+    writer.append(batch_of([example_exchange()]))
+    with pytest.raises(ValueError, match="does not declare: zone"):
+        writer.append(batch_of([example_exchange(), example_exchange(labels=(("zone", "a"),))]))
+    writer.seal(Confessions(seen=3))
+    capture = capture_of(disk.data)
+
+    assert list(capture.exchanges()) == [*labelled, example_exchange()]
+    assert capture.header.labels == ("region", "tier")
+
+
+def pieces_of(data: bytes, *, encrypted: bool) -> list[Piece]:
+    """Every piece of a sealed file of one segment."""
+    at = MAGIC_SIZE
+    found: list[Piece] = []
+    while at < len(data) - TRAILER_SIZE:
+        at += SYNC_SIZE if data[at : at + SYNC_SIZE] == EXAMPLE_SYNC else 0
+        piece = unpack_piece_header(data[at : at + PIECE_HEADER_SIZE], at, encrypted=encrypted and bool(found))
+        found.append(piece)
+        at = piece.end
+    return found
+
+
+def test_every_piece_of_an_encrypted_file_but_the_header_is_encrypted_and_opens_in_its_place() -> None:
+    disk = Disk(10**6, mends=True)
+    writer = CaptureWriter(disk.write, example_header(), sync_marker=EXAMPLE_SYNC, key=KEY)
+    for seen in (1, 2):
+        writer.append(batch_of([example_exchange(connection=seen)]))
+        writer.flush(Confessions(seen=seen))
+    writer.seal(Confessions(seen=2))
+    header, *pieces = pieces_of(disk.data, encrypted=True)
+    payload = disk.data[header.payload_offset : header.end - CRC_SIZE]
+    cipher = PieceCipher(KEY, payload)
+
+    assert disk.data[MAGIC_SIZE - 1] == 2
+    assert unpack_header(payload)[0].encryption == {"cipher": "AES-256-GCM", "key_id": fingerprint(KEY)}
+    assert b"house" not in disk.data
+    places = [(OUTSIDE, 0), *((0, i) for i in range(1, len(pieces) - 1)), (OUTSIDE, 0)]
+    for piece, (segment, ordinal) in zip(pieces, places, strict=True):
+        stored = disk.data[piece.payload_offset : piece.end - CRC_SIZE]
+        opened = cipher.open(piece.kind, piece.raw, segment, ordinal, stored, flags=piece.flags)
+        assert piece.flags & PieceFlags.ZSTD or len(opened) == piece.raw
+    nonces = {disk.data[piece.payload_offset :][:NONCE_SIZE] for piece in pieces}
+    assert len(nonces) == len(pieces)
+
+
+def test_a_nonce_of_a_flush_that_failed_is_never_used_again() -> None:
+    """Its bytes may stand on the disk, or in somebody's backup."""
+    disk = Disk(10**6, mends=False)
+    writer = CaptureWriter(disk.write, example_header(), sync_marker=EXAMPLE_SYNC, key=KEY)
+    before = len(disk.data)
+    disk.room = before + 600
+    writer.append(batch_of(example_exchanges(5)))
+    with pytest.raises(OSError, match="No space"):
+        writer.flush(Confessions(seen=5))
+    torn, disk.data, disk.room = disk.data, disk.data[:before], 10**6
+    writer.append(batch_of(example_exchanges(5)))
+    writer.seal(Confessions(seen=5))
+    start = before + SYNC_SIZE + PIECE_HEADER_SIZE
+
+    assert torn[start : start + NONCE_SIZE] != disk.data[start : start + NONCE_SIZE]
+    assert torn[:start] == disk.data[:start]  # the same piece, but for its nonce
+
+
+def test_what_is_not_encrypted_is_version_1() -> None:
+    assert capture_bytes([])[MAGIC_SIZE - 1] == 1
+
+
+def test_segments_of_little_traffic_are_small_and_all_are_where_there_is_time() -> None:
+    exchanges = [example_exchange(session=i * 7919 % 10007, arrival_ns=i * 12347) for i in range(600)]
+    sizes = {}
+    for name, small in (("little", is_little), ("always", always), ("never", lambda taken: False)):
+        disk = Disk(10**7, mends=True)
+        writer = CaptureWriter(disk.write, example_header(), sync_marker=EXAMPLE_SYNC, small=small)
+        writer.append(batch_of(exchanges))
+        writer.seal(Confessions(seen=600))
+        sizes[name] = len(disk.data)
+
+    assert sizes["always"] < sizes["little"] == sizes["never"]
 
 
 def test_pieces_of_unknown_kinds_are_skipped() -> None:
@@ -168,7 +305,7 @@ def test_pieces_of_unknown_kinds_are_skipped() -> None:
     encoder = writer._encoder
     assert encoder is not None
     cut = encoder.cut
-    encoder.cut = lambda: [pack_piece(77, b"from the future"), *cut(), pack_piece(200, b"", raw=0)]  # type: ignore[method-assign]  # the only seam there is, and none for users
+    encoder.cut = lambda *, small: [(77, b"from the future", 15), *cut(small=small), (200, b"", 0)]  # type: ignore[list-item, method-assign]  # the only seam there is, and none for users
     writer.seal(Confessions(seen=2))
     capture = capture_of(b"".join(out))
 

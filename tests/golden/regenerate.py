@@ -1,6 +1,7 @@
-"""Writes the golden files of the current format version that do not exist yet; existing ones are never written again.
+"""Writes the golden captures that do not exist yet; existing ones are never written again.
 
-Each ``.tape`` stands beside a ``.json`` of what must be read from it, by this version and every later one.
+A capture is a ``.tape``, or a folder of them: the rotated files of one recording. Each stands beside a ``.json`` of what must be
+read from it, by this version and every later one.
 """
 
 import json
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
+from captures.opening import open_capture
 from captures.reader import Capture
-from captures.testing import capture_bytes, capture_of, example_exchange, example_exchanges
+from captures.testing import capture_bytes, example_exchange, example_exchanges
 
 HERE = Path(__file__).parent
 
@@ -42,6 +44,24 @@ ATTEMPT = Exchange(
     origin=Origin(row=3, source=12, variant=2, target="candidate", attempt=1, intended_ns=1_400_000_000),
 )
 
+ATTEMPTS = [
+    example_exchange(
+        arrival_ns=1_000_000 + i * 500_000,
+        connection=i + 1,
+        failure=Failure(FailureKind.TIMEOUT, 31_000_000, "no answer") if i == 2 else None,
+        response=None if i == 2 else example_exchange(arrival_ns=1_000_000 + i * 500_000).response,
+        origin=Origin(row=i // 2, source=4, variant=i % 2, target=target, attempt=1 + i // 3, intended_ns=i * 500_000),
+    )
+    for i, target in enumerate(("baseline", "candidate", "baseline", "baseline"))
+]
+LABELLED = [
+    example_exchange(labels=(("region", "eu-west"), ("tier", "gold"))),
+    example_exchange(arrival_ns=2_000_000, labels=(("tier", "gold"),)),
+    example_exchange(arrival_ns=3_000_000, flags=Flags.REPLAYABLE | Flags.SYNTHETIC),
+]
+KEY = bytes(range(32))  # of the encrypted ones; stands in their sidecars
+ROTATED = 3
+
 # name: (flushes, arguments of capture_bytes)
 FILES: dict[str, tuple[list[list[Exchange]], dict[str, Any]]] = {
     "v1-tiny": ([[example_exchange()]], {}),
@@ -50,11 +70,31 @@ FILES: dict[str, tuple[list[list[Exchange]], dict[str, Any]]] = {
         {"segment_bytes": 1000, "kind": "run", "notes": {"why": "golden"}, "source_digests": ("00ff",), "number": 2},
     ),
     "v1-unsealed": ([example_exchanges(2), []], {"seal": False}),
+    "v1-labels": ([LABELLED[:2], LABELLED[2:]], {"labels": ("region", "tier")}),
+    "v1-run": (
+        [ATTEMPTS[:3], ATTEMPTS[3:]],
+        {"kind": "run", "inputs": ({"digest": "00" * 16, "exchanges": 9},), "producer": "example run"},
+    ),
+    "v2-encrypted": (
+        [example_exchanges(3), [STREAM], LABELLED],
+        {"segment_bytes": 1000, "labels": ("region", "tier"), "key": KEY},
+    ),
+    "v2-encrypted-unsealed": ([example_exchanges(2), [ATTEMPT]], {"seal": False, "key": KEY}),
+}
+# name: arguments of capture_bytes, for each file
+FOLDERS: dict[str, dict[str, tuple[list[list[Exchange]], dict[str, Any]]]] = {
+    "v1-rotated": {
+        f"20231114T221320Z-{number:06}.tape": (
+            [[example_exchange(arrival_ns=number * 10**9, connection=number, labels=(("tier", f"of {number}"),))]],
+            {"file_id": b"file id 15 byte%d" % number, "number": number, "labels": ("tier",), "oldest": min(number, 2)},
+        )
+        for number in range(2, ROTATED + 2)
+    }
 }
 
 
 def sidecar(capture: Capture) -> dict[str, Any]:
-    """Everything a reader must find, as JSON; bytes as latin-1 text."""
+    """Everything a reader must find, as JSON; bytes as latin-1 text. Of several files, the header is the first one's."""
     found = {
         "header": asdict(capture.header),
         "sealed": capture.sealed,
@@ -63,17 +103,37 @@ def sidecar(capture: Capture) -> dict[str, Any]:
         "segments": [segment.exchanges for segment in capture.segments],
         "exchanges": [asdict(exchange) for exchange in capture.exchanges()],
     }
+    if capture.tape_key:
+        found["key"] = capture.tape_key.hex()
+    if len(capture.files) > 1:
+        found["files"] = [[file.name.rsplit("/", 1)[-1], file.header.number, len(file)] for file in capture.files]
     plain: dict[str, Any] = json.loads(json.dumps(found, default=lambda value: value.decode("latin-1")))
     return plain
 
 
+def write(name: str, to: Path) -> Path:
+    """Write the example into a folder, under its name; a folder of files where it has several."""
+    if name in FILES:
+        flushes, arguments = FILES[name]
+        path = to / f"{name}.tape"
+        path.write_bytes(capture_bytes(flushes, **arguments))
+        return path
+    path = to / name
+    path.mkdir()
+    for file, (flushes, arguments) in FOLDERS[name].items():
+        (path / file).write_bytes(capture_bytes(flushes, **arguments))
+    return path
+
+
+def key_of(name: str) -> bytes | None:
+    return FILES[name][1].get("key") if name in FILES else None
+
+
 if __name__ == "__main__":
-    for name, (flushes, arguments) in FILES.items():
-        path = HERE / f"{name}.tape"
-        if path.exists():
-            print(f"{path.name}: exists, left alone", file=sys.stderr)
+    for name in (*FILES, *FOLDERS):
+        if (HERE / f"{name}.json").exists():
+            print(f"{name}: exists, left alone", file=sys.stderr)
             continue
-        data = capture_bytes(flushes, **arguments)
-        path.write_bytes(data)
-        text = json.dumps(sidecar(capture_of(data)), indent=1)
-        path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        with open_capture(write(name, HERE), key=key_of(name)) as capture:
+            text = json.dumps(sidecar(capture), indent=1)
+        (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -5,43 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from captures.columns import Batch
 from captures.confessions import Confessions
+from captures.errors import UsageError
 from captures.exchange import Exchange, Flags
-from captures.testing import example_exchange
-from recorder.frames import pack_exchange
 from recorder.intake import Intake, describe
+from recorder.testing import FakeTape, as_they_are, frames
 
 NOTHING = (0, 0, 0, 0, 0, 0)
-
-
-class FakeTape:
-    def __init__(self) -> None:
-        self.rows = 0
-        self.confessed: list[Confessions] = []
-        self.sealed = False
-        self.error: Exception | None = None
-
-    def append(self, batch: Batch) -> None:
-        self.rows += len(batch)
-
-    def flush(self, confessions: Confessions) -> None:
-        if self.error:
-            raise self.error
-        self.confessed.append(confessions)
-
-    def seal(self, confessions: Confessions) -> None:
-        self.flush(confessions)
-        self.sealed = True
-
-
-def as_they_are(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
-    return exchanges
-
-
-def frames(n: int, **counts: int) -> list[tuple[tuple[int, ...], object]]:
-    relay = (counts.get("seen", n), counts.get("shed", 0), 0, 0, 0, counts.get("hook_errors", 0))
-    return [(relay, pack_exchange(example_exchange(arrival_ns=i))) for i in range(n)]
 
 
 def test_exchanges_are_kept_when_they_are_flushed() -> None:
@@ -84,8 +54,76 @@ def test_a_file_that_is_gone_loses_what_was_kept() -> None:
     intake = Intake(FakeTape(), as_they_are)
     intake.take(frames(2))
     intake.flush()
-    intake.fail("gone", all_lost=True)
+    intake.fail("gone", left=0)
     assert (intake.kept, intake.confessions().shed) == (0, 2)
+
+
+def test_what_is_shed_is_counted_as_nothing_else() -> None:
+    def apply(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        return [replace(exchange, flags=Flags.UNPARSED | Flags.REQUEST_TRUNCATED) for exchange in exchanges]
+
+    tape = FakeTape()
+    intake = Intake(tape, apply)
+    intake.take(frames(3))
+    intake.flush()
+    intake.take(frames(4, seen=7))
+    tape.error, tape.early = OSError(28, "No space left on device"), 1
+    intake.flush()
+    intake.take(frames(5, seen=12))
+    said = intake.confessions()
+    assert intake.kept == 4
+    assert (said.seen, said.shed, said.unparsed, said.truncated) == (12, 8, 4, 4)
+
+
+def test_a_full_disk_may_still_take_a_footer() -> None:
+    tape = FakeTape()
+    intake = Intake(tape, as_they_are)
+    intake.take(frames(3))
+    intake.flush()
+    intake.take(frames(2, seen=5))
+    tape.error = OSError(28, "No space left on device")
+    fits = [Confessions(seen=5, shed=2)]
+
+    def seal(confessions: Confessions) -> None:
+        tape.confessed.append(confessions)
+        tape.sealed = True
+
+    tape.seal = seal  # type: ignore[method-assign]  # the footer fits where the flush did not
+    assert not intake.flush()
+    assert (tape.sealed, tape.confessed[1:]) == (True, fits)
+
+
+def test_an_idle_recording_still_asks_whether_a_file_is_due() -> None:
+    tape = FakeTape()
+    intake = Intake(tape, as_they_are)
+    assert not intake.flush()
+    assert len(tape.confessed) == 1
+
+
+def test_stopping_seals_and_sheds_what_follows() -> None:
+    tape = FakeTape()
+    intake = Intake(tape, as_they_are)
+    intake.take(frames(2))
+    intake.stop("the operator's reason")
+    assert (tape.sealed, intake.kept, intake.trouble) == (True, 2, "the operator's reason")
+    intake.take(frames(3, seen=5))
+    assert not intake.seal()
+    assert intake.confessions() == Confessions(seen=5, shed=3)
+
+
+def test_labels_come_before_the_policy() -> None:
+    order: list[str] = []
+
+    def label(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        order.append("label")
+        return exchanges
+
+    def apply(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        order.append("apply")
+        return exchanges
+
+    Intake(FakeTape(), apply, label=label).take(frames(2))
+    assert order == ["label", "apply"]
 
 
 def test_a_decoder_that_fails_on_one_exchange_costs_that_one() -> None:
@@ -120,6 +158,7 @@ def test_flags_are_counted() -> None:
     assert intake.confessions() == Confessions(seen=2, truncated=2, unparsed=2, sampling_rate=0.5)
 
 
-def test_trouble_is_told_in_the_words_of_the_operating_system_only() -> None:
+def test_trouble_is_told_in_the_words_of_the_operating_system_or_ours_only() -> None:
     assert describe(OSError(27, "File too large")) == "cannot write: File too large"
+    assert describe(UsageError("x.tape: exists already")) == "cannot write: x.tape: exists already"
     assert describe(ValueError("secret")) == "cannot write: ValueError"

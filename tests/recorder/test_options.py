@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from captures.errors import UsageError
+from captures.rotation import Rotation
 from recorder.options import (
     Address,
+    Storage,
     Upstream,
     numbered,
     parse_address,
     parse_duration_ns,
-    parse_out,
     parse_share,
+    parse_storage,
     parse_upstream,
 )
 
@@ -98,10 +100,94 @@ def test_a_duration_without_a_unit_or_a_length_is_refused(text: str) -> None:
         parse_duration_ns(text)
 
 
-@pytest.mark.parametrize("text", ["x", "x.tap", ".tape", "x.tape.gz", "folder/", ""])
-def test_an_output_that_is_not_a_tape_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"\.tape"):
-        parse_out(text)
+STATE = Path("/home/u/.local/state")
+
+
+def test_one_file_is_never_rotated() -> None:
+    assert parse_storage("a/x.tape", state=STATE) == Storage(out="a/x.tape", path=Path("a/x.tape"), min_free=256 << 20)
+
+
+@pytest.mark.parametrize("out", ["tapes", "tapes/", "a/tapes", ".tapes", "tapes-2026.11/"])
+def test_a_folder_always_rotates(out: str) -> None:
+    storage = parse_storage(out, state=STATE)
+    assert (storage.path, storage.rotation) == (Path(out), Rotation(size_bytes=256 << 20))
+
+
+def test_what_is_written_for_a_folder_is_what_is_done() -> None:
+    storage = parse_storage(
+        "tapes",
+        state=STATE,
+        rotate_size="64MiB",
+        rotate_every="30m",
+        keep="20GiB",
+        keep_for="7d",
+        min_free="0",
+        expire="30d",
+        fsync=True,
+        encrypt=Path("k"),
+        labels=("a=path:1",),
+    )
+    day = 86_400_000_000_000
+    assert storage.rotation == Rotation(size_bytes=64 << 20, every_ns=day // 48, keep_bytes=20 << 30, keep_ns=7 * day)
+    assert (storage.expire_ns, storage.min_free, storage.fsync) == (30 * day, 0, True)
+    assert (storage.encrypt, storage.labels) == (Path("k"), ("a=path:1",))
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({"keep_for": "7d"}, 3600),
+        ({"expire": "2h"}, 1800),
+        ({"keep_for": "1h", "expire": "1d"}, 900),
+        ({"expire": "1s"}, 1),
+    ],
+)
+def test_files_that_are_to_go_at_some_time_end_before_it(options: dict[str, str], seconds: int) -> None:
+    rotation = parse_storage("tapes", state=STATE, **options).rotation  # type: ignore[arg-type]  # as a user wrote them
+    assert rotation is not None
+    assert rotation.every_ns == seconds * 1_000_000_000
+
+
+def test_what_goes_to_a_bucket_waits_in_a_folder_of_its_url() -> None:
+    one, same, other = (parse_storage(out, state=STATE) for out in ("s3://b/p", "s3://b/p/", "s3://b/q"))
+    assert (one.url, one.rotation) == ("s3://b/p", Rotation())
+    assert one.path == same.path != other.path
+    assert one.path.parent == STATE / "shadowtape" / "staging"
+    assert parse_storage("s3://b/p", state=STATE, staging=Path("/s")).path == Path("/s") / one.path.name
+
+
+MISTAKES: dict[str, tuple[str, dict[str, object], str]] = {
+    "a suffix of something else": ("x.tap", {}, r"write x\.tape, or x\.tap/ for a folder"),
+    "two suffixes": ("x.tape.gz", {}, r"captures end in \.tape"),
+    "a suffix alone": (".tape", {}, "name a capture"),
+    "nothing": ("", {}, "name a capture"),
+    "a file with a slash": ("x.tape/", {}, "one file"),
+    "a bucket of somebody else": ("gs://b/p", {}, "s3://BUCKET"),
+    "no bucket": ("s3://", {}, "s3://BUCKET"),
+    "a file by size": ("x.tape", {"rotate_size": "1MiB"}, "--rotate-size: x.tape is one file; name a folder: --out x/"),
+    "a file by time": ("x.tape", {"rotate_every": "1h"}, "--rotate-every: .* one file"),
+    "a file and its sum": ("x.tape", {"keep": "1GiB"}, "--keep: .* one file"),
+    "a file and its age": ("x.tape", {"keep_for": "7d"}, "--keep-for: .* one file"),
+    "a staging of nothing": ("tapes", {"staging": Path("s")}, "--staging: it is for"),
+    "retention in a bucket": ("s3://b", {"keep": "1GiB"}, "lifecycle"),
+    "less than one file": ("tapes", {"keep": "100MiB"}, "--keep 100MiB: less than one file of --rotate-size 256.0 MiB"),
+    "nothing kept": ("tapes", {"keep": "0"}, "--keep 0: less than one file"),
+    "no size": ("tapes", {"rotate_size": "0"}, "--rotate-size '0'"),
+    "no such unit": ("tapes", {"rotate_size": "1M"}, "256MiB or 20GiB"),
+    "no such floor": ("tapes", {"min_free": "lots"}, "--min-free 'lots'"),
+    "no such time": ("tapes", {"rotate_every": "60"}, "--rotate-every '60'"),
+    "an age of nothing": ("tapes", {"keep_for": "0s"}, "--keep-for '0s'"),
+    "an end of nothing": ("x.tape", {"expire": "0"}, "--expire '0'"),
+    "expired while written": ("tapes", {"expire": "1h", "rotate_every": "1h"}, "expire while it is written"),
+    "no label": ("x.tape", {"labels": ("a",)}, "NAME=WHERE"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_place_that_cannot_work_is_refused(mistake: str) -> None:
+    out, options, why = MISTAKES[mistake]
+    with pytest.raises(UsageError, match=why):
+        parse_storage(out, state=STATE, **options)  # type: ignore[arg-type]  # as a user wrote them
 
 
 def test_the_next_free_name_keeps_folder_and_suffix() -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from captures.exchange import RUN_HEADER, FailureKind
 from captures.header import source_digest
-from captures.store import open_capture
+from captures.opening import open_capture
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -341,6 +341,48 @@ def test_an_existing_output_is_left_alone_and_said(upstream: int, tmp_path: Path
         assert said.sampled_out == 40 - len(capture)
 
 
+def test_a_folder_takes_one_file_after_another_and_says_what_it_removed(upstream: int, tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    rotation = ("--rotate-size", "1MiB", "--rotate-every", "1s", "--keep", "1GiB", "--keep-for", "7d")
+    labels = ("--label", "op=path:4", "--label", "region=header:x-region")
+    secret = "jane.doe@example.com"
+    with recording(upstream, folder, *rotation, *labels) as recorder:
+        assert send(recorder.port, 5, headers={"X-Region": "eu"}) == [200] * 5
+        until(lambda: len(list(folder.iterdir())) >= 2)
+        assert send(recorder.port, 3, headers={"X-Region": secret}) == [200] * 3
+        assert recorder.stop() == 0
+        said = recorder.says("^recorded ")
+    paths = sorted(folder.iterdir())
+    assert said.startswith(f"recorded 8 of 8 exchanges into {folder} (shed 0,")
+    assert said.endswith(f"; {len(paths)} files; label values kept as other: region 3")
+    assert [path.name[16:] for path in paths] == [f"-{n:06}.tape" for n in range(1, len(paths) + 1)]
+    with open_capture(folder) as capture:
+        assert (len(capture), capture.sealed, len(capture.damage)) == (8, True, 0)
+        assert capture.confessions.seen == 8
+        exchanges = list(capture.exchanges())
+    assert [dict(each.labels) for each in exchanges] == [
+        {"op": "infer", "region": region} for region in ["eu"] * 5 + ["other"] * 3
+    ]
+    assert secret not in repr(exchanges)
+
+
+def test_a_disk_below_the_floor_is_refused_before_the_port_opens(upstream: int, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "shadowtape.py"), "record", "--upstream", f"http://127.0.0.1:{upstream}"),
+            *("--listen", "127.0.0.1:0", "--out", "tapes", "--min-free", "9999TiB"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"shadowtape: tapes: the disk has .* left, less than the .* of --min-free; .*\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
 MISTAKES = {
     "a port in use": ["--listen", "{port}"],
     "no such folder": ["--out", "missing/x.tape"],
@@ -349,6 +391,9 @@ MISTAKES = {
     "no such policy": ["--policy", "missing.yaml"],
     "a key beside the tape": ["--key", "k"],
     "not a share": ["--sample", "25"],
+    "one file that rotates": ["--rotate-size", "1MiB"],
+    "a tape key in its folder": ["--out", "tapes", "--encrypt", "tapes/k"],
+    "a label of a credential": ["--label", "a=header:cookie"],
     "itself": ["--listen", "127.0.0.1:9", "--upstream", "http://127.0.0.1:9"],
 }
 
@@ -370,7 +415,7 @@ def test_a_mistake_is_one_line_and_exit_2_and_leaves_nothing_behind(
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert re.fullmatch(r"shadowtape: --[a-z]+ .*\n", done.stderr)
+    assert re.fullmatch(r"shadowtape: --[a-z-]+:? .*\n", done.stderr)
     assert not list(tmp_path.iterdir())
 
 

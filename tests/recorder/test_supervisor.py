@@ -3,30 +3,39 @@
 import os
 import resource
 import signal
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from captures.errors import UsageError
-from captures.exchange import Exchange
+from captures.confessions import Confessions
+from captures.errors import CaptureError, UsageError
+from captures.exchange import Chunk, Exchange
+from captures.opening import open_capture
 from captures.privacy.policy import Policy
-from captures.store import open_capture
-from captures.testing import example_exchange
-from recorder.options import Address
+from captures.testing import example_exchange, write_example
+from recorder.options import Address, Storage
 from recorder.recording import Counts
-from recorder.supervisor import SpoolClient, check_folder, closing_line, read_key, read_policy, start_session
+from recorder.report import closing_line
+from recorder.supervisor import QUEUE_BYTES, SpoolClient, start_session
 
 KEY = bytes(range(32))
 
 
 def settings(out: Path, **changes: object) -> Mapping[str, object]:
     return {
-        "out": str(out),
+        "path": str(out),
+        "url": "",
+        "rotation": None,
+        "expire_ns": 0,
+        "min_free": 0,
+        "fsync": False,
+        "labels": [],
+        "tape_key": None,
         "policy": Policy().as_data(),
         "key": KEY,
         "sampling_rate": 1.0,
@@ -38,12 +47,13 @@ def settings(out: Path, **changes: object) -> Mapping[str, object]:
 
 
 class Desk:
-    def __init__(self, out: Path, **options: int) -> None:
+    def __init__(self, out: Path, *, queue_bytes: int = QUEUE_BYTES, **changes: object) -> None:
         self.counts = Counts()
         self.told: list[str] = []
+        self.notes: list[str] = []
         self.heard = threading.Event()
-        self.client = SpoolClient(self.counts, self.on_trouble, **options)
-        self.client.start(settings(out))
+        self.client = SpoolClient(self.counts, self.on_trouble, self.notes.append, queue_bytes=queue_bytes)
+        self.client.start(settings(out, **changes))
         self.path = Path(self.client.ready())
 
     def on_trouble(self, trouble: str) -> None:
@@ -63,8 +73,8 @@ class Desk:
 
 
 @contextmanager
-def desk(out: Path, **options: int) -> Iterator[Desk]:
-    opened = Desk(out, **options)
+def desk(out: Path, **options: object) -> Iterator[Desk]:
+    opened = Desk(out, **options)  # type: ignore[arg-type]  # passed on as they are
     try:
         yield opened
     finally:
@@ -197,73 +207,19 @@ def test_a_spool_that_refuses_says_why(tmp_path: Path) -> None:
         client.ready()
 
 
-def test_a_missing_key_file_is_made_for_its_owner_only_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    made = read_key(path, tmp_path / "x.tape")
-    assert len(made) == 32
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_key(path, tmp_path / "x.tape") == made
-
-
-def test_a_key_beside_the_tape_is_refused_even_by_another_name(tmp_path: Path) -> None:
-    (tmp_path / "alias").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="another folder"):
-        read_key(tmp_path / "alias" / "k", tmp_path / "x.tape")
-    assert not (tmp_path / "k").exists()
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_key_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    path.write_text("ab" * 32)
-    path.chmod(mode)
-    with pytest.raises(UsageError, match="chmod 600"):
-        read_key(path, tmp_path / "x.tape")
-
-
-def test_a_file_that_holds_no_key_is_refused_and_not_quoted(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    path.write_text("hunter2 is not a key")
-    path.chmod(0o600)
-    with pytest.raises(UsageError) as caught:
-        read_key(path, tmp_path / "x.tape")
-    assert "hunter2" not in str(caught.value)
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="make it first"):
-        check_folder(tmp_path / "missing" / "x.tape")
-
-
-def test_without_a_policy_file_the_default_denies() -> None:
-    assert read_policy(None) == Policy()
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"no_such_field: 1"])
-def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"policy\.yaml"):
-        read_policy(path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_policy(tmp_path / "missing.yaml")
-
-
 @pytest.mark.slow
 def test_a_session_is_recorded_under_the_policy_and_key_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("labels: [approved]\n")
     (tmp_path / "keys").mkdir()
     called: list[str] = []
     session = start_session(
-        tmp_path / "x.tape",
+        Storage(out="x.tape", path=tmp_path / "x.tape"),
         policy=tmp_path / "policy.yaml",
         key=tmp_path / "keys" / "k",
         sampling_rate=0.5,
         sources=[Address("127.0.0.1", 1)],
         on_trouble=called.append,
+        on_note=called.append,
         meanwhile=lambda: called.append("meanwhile"),
     )
     report = session.close()
@@ -272,3 +228,153 @@ def test_a_session_is_recorded_under_the_policy_and_key_it_was_given(tmp_path: P
     with open_capture(Path(session.path)) as capture:
         assert capture.header.sampling_rate == 0.5
         assert capture.header.key_id
+
+
+FOLDER = {"size_bytes": 1, "every_ns": 0, "keep_bytes": 0, "keep_ns": 0}
+
+
+def numbered(number: int) -> Exchange:
+    """An exchange that does not compress away."""
+    raw = example_exchange(arrival_ns=number**3, connection=number)
+    body = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1],"data":[%d.%d]}]}' % (number % 7, number**5)
+    return replace(raw, request=replace(raw.request, chunks=(Chunk(raw.request.end_ns, body),), size=len(body)))
+
+
+def by_file(folder: Path) -> list[Confessions]:
+    found = []
+    for path in sorted(folder.iterdir()):
+        with open_capture(path) as capture:
+            assert capture.damage == ()
+            found.append(capture.confessions)
+    return found
+
+
+def written(folder: Path) -> int:
+    return sum(kept(path) for path in folder.iterdir())
+
+
+@pytest.mark.slow
+def test_a_folder_takes_one_file_after_another_and_the_sums_are_right(tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    with desk(folder, rotation=FOLDER, queue_bytes=1 << 20) as opened:
+        assert opened.path == folder
+        os.kill(opened.client.pid, signal.SIGSTOP)
+        opened.offer(2000)  # more than the queue takes
+        os.kill(opened.client.pid, signal.SIGCONT)
+        until(lambda: written(folder) > 0)
+        opened.offer(500)
+    report = opened.client.close()
+    files = by_file(folder)
+    assert (report.files, report.trouble, len(files)) == (len(files), "", len(files))
+    assert sum(each.seen for each in files) == report.confessions.seen == 2500
+    assert sum(each.shed for each in files) == report.confessions.shed > 0
+    assert report.kept == written(folder) == 2500 - report.confessions.shed
+    with open_capture(max(folder.iterdir())) as capture:
+        assert capture.header.number == len(files)
+        assert capture.sealed
+
+
+@pytest.mark.slow
+def test_a_killed_spool_leaves_sealed_files_and_one_that_is_readable(tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    with desk(folder, rotation=FOLDER) as opened:
+        opened.offer(10)
+        until(lambda: written(folder) == 10)
+        opened.offer(10)
+        until(lambda: written(folder) == 20)
+        os.kill(opened.client.pid, signal.SIGKILL)
+        assert opened.heard.wait(30)
+    assert opened.client.close().confessions.seen == 20
+    sealed = []
+    for path in sorted(folder.iterdir()):
+        with open_capture(path) as capture:
+            assert capture.damage == ()
+            sealed.append(capture.sealed)
+    assert sealed == [True] * (len(sealed) - 1) + [False]
+    assert written(folder) == 20
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_a_folder_keeps_what_was_sealed_and_accounts_for_all(tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    with desk(folder, rotation={**FOLDER, "size_bytes": 1 << 20}) as opened:
+        opened.offer(10)
+        until(lambda: written(folder) == 10)
+        (path,) = folder.iterdir()
+        size = path.stat().st_size
+        resource.prlimit(opened.client.pid, resource.RLIMIT_FSIZE, (size + 1000, size + 1000))
+        for number in range(1000):
+            opened.offer(1, numbered(number))
+        assert opened.heard.wait(30)
+        opened.offer(7)
+    report = opened.client.close()
+    assert opened.told == [f"{folder}: cannot write: File too large"]
+    assert (report.kept, report.confessions.shed, report.confessions.seen) == (10, 1007, 1017)
+    with open_capture(path) as capture:
+        assert (len(capture), capture.sealed, capture.damage) == (10, True, ())  # the footer fitted
+        assert capture.confessions.seen == 10 + capture.confessions.shed
+
+
+@pytest.mark.slow
+def test_below_the_floor_recording_does_not_start(tmp_path: Path) -> None:
+    client = SpoolClient(Counts(), lambda _: None)
+    client.start(settings(tmp_path / "x.tape", min_free=1 << 60))
+    with pytest.raises(UsageError, match=r"x.tape: the disk has .* left, less than the .* of --min-free"):
+        client.ready()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_retention_is_told_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    folder.mkdir()
+    old = write_example(folder / "20200101T000000Z-000001.tape", [example_exchange()])
+    os.utime(old, ns=(0, 10**18))
+    with desk(folder, rotation={**FOLDER, "keep_ns": 86_400 * 10**9}) as opened:
+        opened.offer(3)
+    report = opened.client.close()
+    assert not old.exists()
+    assert report.removed == 1
+    assert report.removed_bytes > 0
+    assert "; 1 file removed by retention (" in closing_line(report)
+    assert len(opened.notes) == 1
+    assert opened.notes[0].startswith(f"{folder}: 1 older file removed")
+
+
+@pytest.mark.slow
+def test_a_recording_can_be_encrypted_labelled_and_made_to_expire(tmp_path: Path) -> None:
+    path = tmp_path / "x.tape"
+    tape_key = bytes(range(100, 132))
+    secret = "jane.doe@example.com"
+    raw = example_exchange()
+    known = replace(raw, request=replace(raw.request, headers=(("X-Region", "eu-west"),)))
+    planted = replace(raw, request=replace(raw.request, headers=(("X-Region", secret),)))
+    labels = ["region=header:x-region", "op=path:4"]
+    with desk(path, tape_key=tape_key, labels=labels, expire_ns=3_600 * 10**9, fsync=True) as opened:
+        opened.offer(2, known)
+        opened.offer(3, planted)
+    report = opened.client.close()
+    assert report.other == {"region": 3}
+    assert "; label values kept as other: region 3" in closing_line(report)
+    for hidden in (b"eu-west", b"house", tape_key, tape_key.hex().encode(), secret.encode()):
+        assert hidden not in path.read_bytes()
+    with pytest.raises(CaptureError):
+        open_capture(path)
+    with open_capture(path, key=tape_key) as capture:
+        assert capture.header.labels == ("op", "region")
+        assert 0 < capture.header.expires_ns - time.time_ns() <= 3_600 * 10**9
+        assert capture.sealed
+        exchanges = list(capture.exchanges())
+    assert [dict(each.labels) for each in exchanges] == [
+        {"op": "infer", "region": region} for region in ["eu-west"] * 2 + ["other"] * 3
+    ]
+    assert secret not in repr(exchanges)
+
+
+@pytest.mark.slow
+def test_the_environment_alone_encrypts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHADOWTAPE_TAPE_KEY", "ab" * 32)
+    with desk(tmp_path / "x.tape") as opened:
+        opened.offer()
+    opened.client.close()
+    assert (tmp_path / "x.tape").read_bytes()[7] == 1

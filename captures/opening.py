@@ -1,0 +1,193 @@
+"""Opens captures for reading: files, folders of rotated files, globs and URLs. Whoever writes one uses `captures.store`."""
+
+import fcntl
+import glob
+import os
+import stat
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from captures.beginning import read_beginning
+from captures.capture_file import CaptureFile, Stored
+from captures.errors import CaptureError
+from captures.header import Header
+from captures.locations import is_remote, shown
+from captures.pieces import PieceReader
+from captures.reader import Capture, Listing
+from captures.store import SUFFIX
+from captures.tape_key import tape_key
+from captures.walk import Damage
+
+OPEN_FILES = 128  # at a time: a folder may hold more files than a process may open
+
+
+def open_capture(where: str | Path, *, key: bytes | None = None) -> Capture:
+    """One file, a folder of rotated files, a glob, or a URL. ``key``: of encrypted files; None: the one in the environment.
+
+    Raises CaptureError: missing, nothing there, not a capture, a newer format, header damaged, expired, no key or another,
+    files that do not belong together; UsageError: what the environment holds is no key, a URL that cannot be.
+    """
+    opener = _Opener(str(where), key)
+    try:
+        listing = opener.listing(frozenset())
+        return Capture(shown(str(where)), listing, opener.listing if opener.several else None)
+    except BaseException:
+        opener.close()
+        raise
+
+
+def being_written(where: str | Path) -> bool:
+    """Whether a recorder holds the file, or one of the folder's or glob's. Nobody knows of a URL."""
+    return not is_remote(str(where)) and any(_is_held(path) for path in _paths(str(where)))
+
+
+class _Opener:
+    """``several``: whether files may join: a folder or a glob, and not one file."""
+
+    def __init__(self, where: str, key: bytes | None) -> None:
+        self._where, self._key = where, key
+        self._handles = _Handles()
+        self._remote = _remote(where) if is_remote(where) else None
+        path = Path(where)
+        local_several = path.is_dir() or (glob.has_magic(where) and not path.exists())
+        self.several = local_several if self._remote is None else len(self._remote) > 1
+
+    def listing(self, known: frozenset[str]) -> Listing:
+        """What is there, but for the files of these names. Raises CaptureError, UsageError."""
+        files: list[CaptureFile] = []
+        expired: dict[str, Header] = {}
+        damage: list[Damage] = []
+        for stored in self._stored(known):
+            try:
+                header = read_beginning(stored.name, PieceReader(stored.read_at, stored.size)).header
+            except CaptureError as error:
+                stored.close()
+                if not self.several:
+                    raise
+                # One file that never came to be does not take the others with it.
+                damage.append(Damage(0, -1, str(error).removeprefix(f"{stored.name}: "), None, stored.name))
+                continue
+            if header.expires_ns and time.time_ns() >= header.expires_ns:
+                stored.close()
+                expired[stored.name] = header
+                continue
+            if header.encryption and self._key is None:
+                self._key = tape_key()
+            files.append(CaptureFile(stored, self._key))
+        if not files and not known:
+            raise self._nothing(expired, damage)
+        return Listing(files, expired, damage)
+
+    def close(self) -> None:
+        self._handles.close()
+        for stored in self._remote or ():
+            stored.close()
+
+    def _stored(self, known: frozenset[str]) -> list[Stored]:
+        if self._remote is not None:
+            return [stored for stored in self._remote if stored.name not in known]
+        if not self.several:
+            return [self._handles.stored(Path(self._where))]
+        found = [path for path in _paths(self._where) if str(path) not in known]
+        # A file that was begun this moment has no header yet.
+        return [self._handles.stored(path) for path in found if path.stat().st_size or not _is_held(path)]
+
+    def _nothing(self, expired: dict[str, Header], damage: list[Damage]) -> CaptureError:
+        where = shown(self._where)
+        if damage:
+            return CaptureError(f"{damage[0].file}: {damage[0].reason}")
+        if expired:
+            when = datetime.fromtimestamp(max(each.expires_ns for each in expired.values()) / 1e9, UTC)
+            which = "expired" if len(expired) == 1 else f"all {len(expired)} files have expired, the last"
+            return CaptureError(f"{where}: {which} on {when:%Y-%m-%d %H:%M} UTC; delete it")
+        if Path(self._where).is_dir():
+            return CaptureError(f"{where}: no file in this folder ends in {SUFFIX}")
+        return CaptureError(
+            f"{where}: no such file" if not glob.has_magic(self._where) else f"{where}: no file matches"
+        )
+
+
+class _Handles:
+    """The open files of a capture: the least recently read are closed when there are too many, and opened again."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, int] = OrderedDict()
+
+    def stored(self, path: Path) -> Stored:
+        """Raises CaptureError."""
+        try:
+            status = os.fstat(self._fd(path))
+        except FileNotFoundError:
+            raise CaptureError(f"{path}: no such file") from None
+        except OSError as error:
+            raise CaptureError(f"{path}: cannot be opened: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            self._close(path)
+            raise CaptureError(f"{path}: not a regular file; a capture is read in any order, so save it first")
+        # A recorder may still be appending: until it is measured again, the file ends where it ends now.
+        return Stored(
+            str(path),
+            status.st_size,
+            partial(self._read_at, path),
+            partial(self._close, path),
+            lambda: os.fstat(self._fd(path)).st_size,
+        )
+
+    def close(self) -> None:
+        for path in list(self._open):
+            self._close(path)
+
+    def _read_at(self, path: Path, offset: int, size: int) -> bytes:
+        """Raises OSError."""
+        found = []
+        fd = self._fd(path)
+        while size > 0 and (data := os.pread(fd, size, offset)):
+            found.append(data)
+            offset, size = offset + len(data), size - len(data)
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _fd(self, path: Path) -> int:
+        """Raises OSError."""
+        fd = self._open.get(path)
+        if fd is None:
+            fd = self._open[path] = os.open(
+                path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            )  # no wait for a pipe's writer
+            while len(self._open) > OPEN_FILES:
+                os.close(self._open.popitem(last=False)[1])
+        self._open.move_to_end(path)
+        return fd
+
+    def _close(self, path: Path) -> None:
+        fd = self._open.pop(path, None)
+        if fd is not None:
+            os.close(fd)
+
+
+def _paths(where: str) -> list[Path]:
+    """The file, those of the folder, or those the glob matches; by name."""
+    path = Path(where)
+    if path.is_dir():
+        return sorted(each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file())
+    if path.exists() or not glob.has_magic(where):
+        return [path]
+    matches = glob.iglob(where)  # noqa: PTH207 - `Path.glob` takes no absolute pattern
+    return sorted(path for path in map(Path, matches) if path.is_file())
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _remote(where: str) -> list[Stored]:
+    from captures.remote import remote_files  # noqa: PLC0415 - what lies on this machine is read without it
+
+    return remote_files(where)
