@@ -121,7 +121,9 @@ def full_columns(batch: Batch, labels: Iterable[str] | None = None) -> Columns:
     columns: Columns = {}
     for name in wanted:
         values = batch.columns.get(name)
-        columns[name] = _absent(name, n) if values is None else np.asarray(values).astype(column_dtype(name), copy=False)
+        columns[name] = (
+            _absent(name, n) if values is None else np.asarray(values).astype(column_dtype(name), copy=False)
+        )
         if len(columns[name]) != n:
             raise ValueError(f"column {name} has another length than the others")
     for name in filter(is_name_column, wanted):

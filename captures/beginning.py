@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from captures.cipher import CIPHER, PieceCipher, fingerprint
 from captures.errors import CaptureError
-from captures.frame import ENCRYPTED_VERSION, FORMAT_VERSION, MAGIC, MAGIC_SIZE, FrameError, Kind, Piece
+from captures.frame import FORMAT_VERSION, MAGIC, MAGIC_SIZE, FrameError, Kind, Piece
 from captures.header import Header, unpack_header
 from captures.pieces import CutError, PieceReader
 
@@ -34,7 +34,7 @@ def read_beginning(name: str, reader: PieceReader) -> Beginning:
 
 def cipher_of(name: str, beginning: Beginning, key: bytes | None) -> PieceCipher | None:
     """What decrypts the file's pieces; None: they are in clear. Raises CaptureError: no key, another key, an unknown cipher."""
-    if beginning.version < ENCRYPTED_VERSION:
+    if not beginning.header.encryption or beginning.version < 2:
         return None
     cipher, wanted = (beginning.header.encryption.get(what) for what in ("cipher", "key_id"))
     if not beginning.header.encryption:

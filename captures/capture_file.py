@@ -70,6 +70,11 @@ class CaptureFile:
         return self._beginning.header
 
     @property
+    def version(self) -> int:
+        """Of the format."""
+        return self._beginning.version
+
+    @property
     def size(self) -> int:
         return self._reader.size
 

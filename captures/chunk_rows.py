@@ -1,8 +1,8 @@
 """The chunks of bodies as differences: what stands in ``chunks`` payloads from version 2 on. Pure.
 
-Most bodies are one chunk, which arrives when the body ends and is all of it: then nothing is left to say. A time is stored as what is
-missing to the time of the next chunk of its side, the last one's to the side's end; the bytes of a side's last chunk are stored as 0, being
-what is left of the body.
+Most bodies are one chunk, which arrives when the body ends and is all of it: then nothing is left to say. A time is stored as what
+is missing to the time of the next chunk of its side, the last one's to the side's end; the bytes of a side's last chunk are stored
+as 0, being what is left of the body.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.columns import Columns
+from captures.columns import Columns, Declared
 from captures.frame import FrameError
-from captures.planes import Declared, pack, unpack
+from captures.planes import pack, unpack
 
 CHUNK_ROW = (Declared("time", "<i8"), Declared("bytes", "<u4"))
 

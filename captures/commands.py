@@ -54,9 +54,8 @@ def verify(
             sum(each.size for each in opened),
             sum(len(file.places) for each in opened for file in each.files),
         )
-        for _ in tracked((step for each in opened for step in check(each)), "verifying", size, segments):
-            pass
-        found = verdict(opened)
+        steps = (readable for each in opened for readable in check(each))
+        found = verdict(opened, sum(tracked(steps, "verifying", size, segments)))
     if json:
         print(jsonlib.dumps(found))
     else:

@@ -19,7 +19,7 @@ from captures.header import Header
 type Data = dict[str, Any]
 
 _BYTES_OF_HEADER = ("file_id", "recording_id")
-_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+_FAR_NS = 1 << 62  # of a time: 146 years, and two of them still fit into 64 bits
 
 
 def dumps(data: Data) -> bytes:
@@ -89,7 +89,7 @@ def exchange_from(data: Data) -> Exchange:
 
     Raises ValueError, which never quotes the line.
     """
-    at = _int(data, "arrival_ns")
+    at = _ns(data, "arrival_ns")
     request, response, failure = _object(data, "request"), data.get("response"), data.get("failure")
     return Exchange(
         arrival_ns=at,
@@ -99,8 +99,8 @@ def exchange_from(data: Data) -> Exchange:
         route=_text(data, "route", ""),
         codec=_text(data, "codec", "opaque"),
         model=_text(data, "model", ""),
-        session=_int(data, "session", 0),
-        connection=_int(data, "connection", 0),
+        session=_count(data, "session", 64, 0),
+        connection=_count(data, "connection", 32, 0),
         flags=_flags(data.get("flags", [])),
         labels=_labels(data.get("labels", {})),
         origin=None if data.get("origin") is None else _origin(_object(data, "origin")),
@@ -199,7 +199,7 @@ def _request(at: int, data: Data) -> Request:
         headers=_headers(data.get("headers", [])),
         chunks=chunks,
         end_ns=end_ns,
-        size=_int(data, "size", sum(len(chunk.data) for chunk in chunks)),
+        size=_count(data, "size", 64, sum(len(chunk.data) for chunk in chunks)),
         http_version=_text(data, "http_version", "HTTP/1.1"),
     )
 
@@ -207,8 +207,8 @@ def _request(at: int, data: Data) -> Request:
 def _response(at: int, data: Data) -> Response:
     end_ns = _time(at, data, "end_ns", at)
     chunks = _chunks(at, data, end_ns)
-    status = _int(data, "status")
-    if status <= 0:
+    status = _count(data, "status", 16)
+    if not status:
         raise ValueError("a response has a status")
     return Response(
         status=status,
@@ -217,7 +217,7 @@ def _response(at: int, data: Data) -> Response:
         chunks=chunks,
         first_ns=_time(at, data, "first_ns", end_ns),
         end_ns=end_ns,
-        size=_int(data, "size", sum(len(chunk.data) for chunk in chunks)),
+        size=_count(data, "size", 64, sum(len(chunk.data) for chunk in chunks)),
     )
 
 
@@ -230,12 +230,12 @@ def _failure(at: int, data: Data) -> Failure:
 
 def _origin(data: Data) -> Origin:
     return Origin(
-        row=_int(data, "row"),
-        source=_int(data, "source"),
-        variant=_int(data, "variant"),
+        row=_count(data, "row", 63),
+        source=_count(data, "source", 63),
+        variant=_count(data, "variant", 32),
         target=_text(data, "target"),
-        attempt=_int(data, "attempt", 1),
-        intended_ns=_int(data, "intended_ns", 0),
+        attempt=_count(data, "attempt", 8, 1),
+        intended_ns=_ns(data, "intended_ns", 0),
     )
 
 
@@ -248,12 +248,9 @@ def _chunks(at: int, data: Data, end_ns: int) -> tuple[Chunk, ...]:
         raise ValueError("chunks are pairs of a time and a size")
     found, start = [], 0
     for since_ns, size in written:
-        _require_int(since_ns)
-        _require_int(size)
-        if not 0 <= size <= len(body) - start:
-            raise ValueError("the chunks do not add up to the body")
-        found.append(Chunk(at + since_ns, body[start : start + size]))
-        start += size
+        stop = start + _require(size, 0, len(body) - start)
+        found.append(Chunk(at + _require(since_ns, -_FAR_NS, _FAR_NS), body[start:stop]))
+        start = stop
     if start != len(body):
         raise ValueError("the chunks do not add up to the body")
     return tuple(found)
@@ -313,8 +310,12 @@ def _text(data: Mapping[str, object], name: str, default: str | None = None) -> 
     return value
 
 
-def _int(data: Mapping[str, object], name: str, default: int | None = None) -> int:
-    return _require_int(data.get(name, default))
+def _count(data: Mapping[str, object], name: str, bits: int, default: int | None = None) -> int:
+    return _require(data.get(name, default), 0, (1 << bits) - 1)
+
+
+def _ns(data: Mapping[str, object], name: str, default: int | None = None) -> int:
+    return _require(data.get(name, default), -_FAR_NS, _FAR_NS)
 
 
 def _time(at: int, data: Mapping[str, object], name: str, default: int) -> int:
@@ -323,13 +324,10 @@ def _time(at: int, data: Mapping[str, object], name: str, default: int) -> int:
         return default
     if data[name] is None:
         return -1
-    since_ns = _int(data, name)
-    if since_ns < 0:
-        raise ValueError(f"{name} is before the arrival")
-    return at + since_ns
+    return at + _require(data[name], 0, _FAR_NS)
 
 
-def _require_int(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not _LEAST <= value <= _MOST:
-        raise ValueError("not a whole number of 64 bits")
+def _require(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError("not a whole number, or out of its bounds")
     return value

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 MAGIC = b"\x89TAPE\r\n"  # followed by one byte: the version
-PLAIN_VERSION = 1
-ENCRYPTED_VERSION = 2
-FORMAT_VERSION = 2  # the newest; a writer writes the lowest that describes its file
+FORMAT_VERSION = 2  # what is written; every older one is read
 MAGIC_SIZE = len(MAGIC) + 1
 SYNC_SIZE = 16
 END = b"\x89EPAT\r\n\x01"
@@ -37,6 +35,7 @@ class Kind(IntEnum):
     BODIES = 7
     COMMIT = 8
     INDEX = 9
+    MESSAGES = 10
 
 
 class PieceFlags(IntFlag):
@@ -45,7 +44,7 @@ class PieceFlags(IntFlag):
 
 
 META_KINDS = frozenset({Kind.HEADER, Kind.START, Kind.COMMIT, Kind.INDEX})
-STREAM_KINDS = (Kind.COLUMNS, Kind.NAMES, Kind.HEADS, Kind.CHUNKS, Kind.BODIES)
+STREAM_KINDS = (Kind.COLUMNS, Kind.NAMES, Kind.HEADS, Kind.CHUNKS, Kind.BODIES, Kind.MESSAGES)
 
 _HEADER = struct.Struct("<BBIII")
 _FIELDS = struct.Struct("<BBII")

@@ -78,12 +78,12 @@ def check_importer(
     for number, sample in enumerate(samples):
         what = f"{importer.name}, sample {number}"
         items = read_all(importer, [sample], options)
-        _check_items(items, sample, what)
+        check_items(items, sample, what)
         assert any(isinstance(item, Exchange) for item in items), f"{what}: gives no exchange"
         assert items == read_all(importer, [sample], options), f"{what}: reads differently the second time"
         _check_damage(importer, sample, items, options, rng, what)
     for junk in GARBAGE:
-        _check_items(read_all(importer, [junk], options), junk, f"{importer.name}, garbage")
+        check_items(read_all(importer, [junk], options), junk, f"{importer.name}, garbage")
     _check_lazy(importer, endless or (lambda: repeat(samples[0])), options)
     _check_bounded(importer, options)
 
@@ -161,11 +161,11 @@ def _check_damage(
     emitted = _exchanges(whole)
     for size in _cuts(len(sample), rng):
         items = _tried(importer, sample[:size], options, f"{what}, cut to {size} bytes")
-        _check_items(items, sample, f"{what}, cut to {size} bytes")
+        check_items(items, sample, f"{what}, cut to {size} bytes")
         assert _exchanges(items) <= emitted, f"{what}, cut to {size} bytes: gives more exchanges than the whole"
     for mutant in _mutants(sample, rng):
         items = _tried(importer, mutant, options, f"{what}, damaged")
-        _check_items(items, sample, f"{what}, damaged")
+        check_items(items, sample, f"{what}, damaged")
         assert _exchanges(items) <= 2 * emitted + 2, f"{what}: damage makes {_exchanges(items)} exchanges of {emitted}"
 
 
@@ -176,7 +176,8 @@ def _tried(importer: Importer, data: bytes, options: ImportOptions, what: str) -
         raise AssertionError(f"{what}: raises {error!r}") from error
 
 
-def _check_items(items: Sequence[Item], sample: bytes, what: str) -> None:
+def check_items(items: Sequence[Item], sample: bytes, what: str) -> None:
+    """What is promised of each item by itself; ``sample`` is what it was read from."""
     for position, item in enumerate(items):
         if isinstance(item, Provenance):
             assert not any(isinstance(each, Exchange) for each in items[:position]), f"{what}: provenance comes late"

@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.columns import COLUMNS, LABEL_DTYPE
+from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, PREVIOUS, Declared
 from captures.confessions import Confessions
 from captures.frame import FrameError
 
@@ -23,7 +23,10 @@ _DTYPE = re.compile(r"[<|]?([iu][1248]|f[248])")
 _COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
 
 
-_DECLARED = tuple((column.name, column.dtype) for column in COLUMNS)
+_DECLARED = (
+    *(Declared(each.name, each.dtype, each.absent if each.minus is None else each.minus) for each in COLUMNS),
+    HEAD_KEPT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The start of a segment. ``columns``: (name, dtype) in the order of its columns pieces."""
+    """The start of a segment. ``columns``: in the order of its columns pieces. ``planes``: they are byte planes of differences, and
+    heads and bodies are messages; False: a segment of version 1.
+    """
 
     number: int
     before: int  # exchanges committed to the file before this segment
-    columns: tuple[tuple[str, str], ...] = _DECLARED
+    columns: tuple[Declared, ...] = _DECLARED
+    planes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +129,40 @@ def unpack_commit(payload: bytes) -> Commit:
 
 
 def pack_start(start: Start) -> bytes:
-    return _pack({"number": start.number, "before": start.before, "columns": start.columns})
+    columns = [(each.name, each.dtype, each.minus)[: 3 if start.planes else 2] for each in start.columns]
+    return _pack({"number": start.number, "before": start.before, "columns": columns})
 
 
 def start_of(number: int, before: int, label_columns: Sequence[str]) -> Start:
     """The start of a segment of this version, with its label columns."""
-    return Start(number, before, (*_DECLARED, *((name, LABEL_DTYPE) for name in label_columns)))
+    return Start(number, before, (*_DECLARED, *(Declared(name, LABEL_DTYPE) for name in label_columns)))
 
 
 def unpack_start(payload: bytes) -> Start:
     """Raises FrameError."""
     record = _unpack(payload, "start")
     try:
-        columns = tuple((str(name), str(dtype)) for name, dtype in record["columns"])
+        columns = tuple(Declared(*each[:3]) for each in record["columns"])
+        planes = all(len(each) > 2 for each in record["columns"])
         number, before = record["number"], record["before"]
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise FrameError("a start record is not one") from error
     if not _counts((number, before)):
         raise FrameError("a start record is not one")
-    if len(dict(columns)) != len(columns) or not all(_DTYPE.fullmatch(dtype) for _, dtype in columns):
+    if not _are_possible(columns):
         raise FrameError("a segment declares impossible columns")
-    return Start(number, before, columns)
+    return Start(number, before, columns, planes)
+
+
+def _are_possible(columns: Sequence[Declared]) -> bool:
+    before: set[object] = set()
+    for column in columns:
+        named = isinstance(column.name, str) and isinstance(column.dtype, str) and _DTYPE.fullmatch(column.dtype)
+        known = type(column.minus) is int or column.minus == PREVIOUS or column.minus in before
+        if not named or not known or column.name in before:
+            return False
+        before.add(column.name)
+    return True
 
 
 def pack_index(index: Index) -> bytes:

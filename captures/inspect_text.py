@@ -239,7 +239,7 @@ def _sessions(found: Facts) -> str:
     connections = plural(found["connections"], "connection")
     if not found["sessions"]:
         return f"none named, {connections}"
-    each = f"{per['p50']:,.0f} exchanges in the median session, {per['max']:,.0f} in the longest"
+    each = f"{plural(int(per['p50']), 'exchange')} in the median session, {per['max']:,.0f} in the longest"
     return f"{found['sessions']:,}, {each}; {connections}"
 
 

@@ -12,8 +12,6 @@ import numpy as np
 
 from captures.capture_file import CaptureFile
 from captures.confessions import Confessions
-from captures.frame import FORMAT_VERSION
-from captures.header import Header
 from captures.reader import Capture
 from captures.tally import Tally
 from captures.walk import Damage
@@ -63,7 +61,7 @@ def facts_of(tally: Tally, capture: Capture) -> Facts:
         "files": [_file(file) for file in capture.files],
         "expired_files": capture.expired,
         "digest": capture.digest,
-        "header": _header(header),
+        "header": _header(capture.files[0]),
     }
 
 
@@ -137,9 +135,10 @@ def phrase(status: int) -> str:
     return HTTPStatus(status).phrase if status in HTTPStatus else ""
 
 
-def _header(header: Header) -> Facts:
+def _header(file: CaptureFile) -> Facts:
+    header = file.header
     return {
-        "format": FORMAT_VERSION,
+        "format": file.version,
         "kind": header.kind,
         "producer": header.producer,
         "file_id": header.file_id.hex(),

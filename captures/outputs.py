@@ -39,8 +39,8 @@ def check_output(where: str) -> None:
 def create_output(
     where: str, header: Header, *, key: bytes | None = None, fsync: bool = False, small: bool = False
 ) -> Iterator[TapeFile]:
-    """A capture to be written and sealed in the ``with`` block. What an error interrupts is removed: it can be made again. ``small``: as in
-    `create_capture`.
+    """A capture to be written and sealed in the ``with`` block. What an error interrupts is removed: it can be made again.
+    ``small``: as in `create_capture`.
 
     A URL's capture is written to a temporary file (in TMPDIR), uploaded when the block is left, and removed. Raises as
     `check_output`; ValueError: the block was left without `seal`.

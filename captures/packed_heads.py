@@ -49,12 +49,11 @@ class PackedHeads(Sequence[Head]):
     __hash__ = None  # type: ignore[assignment]  # compares by its contents
 
 
-def plain_heads(data: bytes, n: int) -> PackedHeads | None:
+def plain_heads(data: bytes, n: int, starts: NDArray[np.int64] | None = None) -> PackedHeads | None:
     """``data`` as ``n`` heads of the usual form: six elements, short texts, ASCII. None: something is unusual or wrong, and has to
     be looked at one by one.
     """
-    starts = _starts(data, n)
-    if starts is None:
+    if starts is None and (starts := _starts(data, n)) is None:
         return None
     try:
         return PackedHeads(data, starts) if _are_plain(data, starts) else None

@@ -6,36 +6,19 @@ which cost nothing, and what does is stored at its entropy. As rows of eight-byt
 """
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.columns import Columns
+from captures.columns import PREVIOUS, Columns, Declared
 from captures.frame import FrameError
 
-PREVIOUS = "previous"
 BEFORE_THE_FIRST = -1
 """What the first row of a segment is the difference to, where the difference is to the row before."""
 
 
 type Unsigned = NDArray[np.unsignedinteger[Any]]  # arithmetic wraps around
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A column of a segment. ``dtype``: numpy, little-endian, an integer. ``minus``: what is subtracted from each value, modulo
-    the width of the column: a constant, PREVIOUS (the value of the row before), or the name of a column declared before.
-    """
-
-    name: str
-    dtype: str
-    minus: int | str = 0
-
-    @property
-    def width(self) -> int:
-        return np.dtype(self.dtype).itemsize
 
 
 def pack(

@@ -8,14 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.batches import chunks_cover, is_name_column, label_columns
-from captures.columns import COLUMNS, LABEL_DTYPE, Column, Columns, Head
+from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, Column, Columns, Declared, Head
 from captures.frame import CHUNK_SIZE, FrameError
+from captures.index import Start
 from captures.packed_heads import plain_heads
+from captures.planes import unpack
 
 
-def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Sequence[int]) -> Columns:
-    """Every column of COLUMNS over all flushes. ``counts``: exchanges of each flush. Raises FrameError."""
-    dtypes = [(name, np.dtype(dtype)) for name, dtype in declared]
+def decode_columns(start: Start, data: bytes, counts: Sequence[int]) -> tuple[Columns, NDArray[np.generic] | None]:
+    """Every column of COLUMNS and of the segment's labels over all flushes, and the bytes of each head (None: a segment of version
+    1). ``counts``: exchanges of each flush. Raises FrameError.
+    """
+    found = unpack(start.columns, data, counts) if start.planes else _arrays(start.columns, data, counts)
+    total = sum(counts)
+    columns: Columns = {}
+    labels = [Column(name, LABEL_DTYPE, "label") for name in label_columns(found)]
+    for column in (*COLUMNS, *labels):
+        if column.name in found:
+            columns[column.name] = _as_declared(found[column.name], column.dtype)
+        else:
+            columns[column.name] = np.full(total, column.absent, dtype=column.dtype)
+    if not start.planes:
+        return columns, None
+    if HEAD_KEPT.name not in found:
+        raise FrameError("a segment does not say how long its heads are")
+    return columns, _as_declared(found[HEAD_KEPT.name], HEAD_KEPT.dtype)
+
+
+def _arrays(declared: Sequence[Declared], data: bytes, counts: Sequence[int]) -> Columns:
+    """Version 1: the columns of a flush are arrays, one after the other. Raises FrameError."""
+    dtypes = [(column.name, np.dtype(column.dtype)) for column in declared]
     if len(data) != sum(counts) * sum(dtype.itemsize for _, dtype in dtypes):
         raise FrameError("columns do not fit their exchanges")
     parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name, _ in dtypes}
@@ -24,15 +46,26 @@ def decode_columns(declared: Sequence[tuple[str, str]], data: bytes, counts: Seq
         for name, dtype in dtypes:
             parts[name].append(np.frombuffer(data, dtype, count, offset))
             offset += count * dtype.itemsize
-    total = sum(counts)
-    columns: Columns = {}
-    labels = [Column(name, LABEL_DTYPE, "label") for name in label_columns(parts)]
-    for column in (*COLUMNS, *labels):
-        if column.name in parts:
-            columns[column.name] = _as_declared(_joined(parts[column.name]), column.dtype)
-        else:
-            columns[column.name] = np.full(total, column.absent, dtype=column.dtype)
-    return columns
+    return {name: _joined(each) for name, each in parts.items()}
+
+
+def decode_messages(
+    data: bytes, columns: Columns, head_kept: NDArray[np.generic], *, bodies: bool
+) -> tuple[Sequence[Head], list[bytes]]:
+    """Heads, and request and response bodies in turn where ``bodies`` are wanted. Raises FrameError."""
+    sizes = np.stack([head_kept, columns["request_kept"], columns["response_kept"]], axis=1).astype(np.int64).ravel()
+    bounds = np.concatenate(([0], np.cumsum(sizes)))
+    if int(bounds[-1]) != len(data):
+        raise FrameError("messages do not fit their exchanges")
+    at = bounds.tolist()
+    heads = b"".join([data[low:high] for low, high in zip(at[:-1:3], at[1::3], strict=True)])
+    starts = np.concatenate(([0], np.cumsum(head_kept.astype(np.int64))))
+    found: list[bytes] = []
+    if bodies:
+        found = [b""] * (2 * len(head_kept))
+        found[::2] = [data[low:high] for low, high in zip(at[1::3], at[2::3], strict=True)]
+        found[1::2] = [data[low:high] for low, high in zip(at[2::3], at[3::3], strict=True)]
+    return decode_heads(heads, len(head_kept), starts), found
 
 
 def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tuple[str, ...]:
@@ -44,9 +77,9 @@ def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tup
     return names
 
 
-def decode_heads(data: bytes, n: int) -> Sequence[Head]:
-    """Raises FrameError."""
-    packed = plain_heads(data, n)
+def decode_heads(data: bytes, n: int, starts: NDArray[np.int64] | None = None) -> Sequence[Head]:
+    """``starts``: where each begins, and where the last ends, where that is known. Raises FrameError."""
+    packed = plain_heads(data, n, starts)
     if packed is not None:
         return packed
     heads = _unpack_all(data, _head)

@@ -2,7 +2,7 @@
 and nothing of where pieces stand in a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.batches import EMPTY_HEAD, chunk_counts, chunks_cover, full_columns, is_name_column, label_columns
-from captures.columns import COLUMNS, LABEL_PREFIX, Batch, Columns, Head
+from captures.chunk_rows import pack_chunks
+from captures.columns import HEAD_KEPT, LABEL_PREFIX, Batch, Columns, Head
 from captures.compression import Stream, stream
 from captures.frame import CHUNK_SIZE, Kind
+from captures.index import start_of
+from captures.planes import pack
 
 # A header of few fields is flattened fastest by adding its pairs up; the cost grows with the square of their number.
 _FEW_FIELDS = 64
@@ -71,13 +74,14 @@ class SegmentEncoder:
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         """``labels``: the label columns this segment declares, as they are named in its start."""
-        self._labels = tuple(labels)
         self._streams: dict[Kind, Stream] = {}
         self._names: dict[str, int] = {"": 0}
         self._new_names: list[str] = []
+        self._declared = start_of(0, 0, labels).columns
+        self._last: dict[str, int] = {}  # values of the last row, see `planes.pack`
         self._columns: list[Columns] = []
         self._heads: list[bytes] = []
-        self._chunks: list[tuple[bytes, bytes]] = []
+        self._chunks: list[tuple[NDArray[np.int64], NDArray[np.uint32]]] = []
         self._bodies: list[bytes] = []
         self.size = 0
         self.exchanges = 0
@@ -89,8 +93,7 @@ class SegmentEncoder:
         self._heads += batch.heads[start:stop]
         self._bodies += batch.bodies[2 * start : 2 * stop]
         chunks = slice(batch.chunk_ends[start], batch.chunk_ends[stop])
-        times, sizes = batch.chunk_at_ns[chunks].astype("<i8"), batch.chunk_bytes[chunks].astype("<u4")
-        self._chunks.append((times.tobytes(), sizes.tobytes()))
+        self._chunks.append((batch.chunk_at_ns[chunks], batch.chunk_bytes[chunks]))
         self.size += int(batch.sizes[start:stop].sum())
         self.exchanges += stop - start
 
@@ -98,21 +101,21 @@ class SegmentEncoder:
         """The pieces of a flush, without its commit: kind, payload, raw length. ``small``: whether bytes matter more than time, in
         the streams that begin now.
         """
-        parts: dict[Kind, list[bytes]] = {
-            Kind.COLUMNS: [
-                columns[name].tobytes()
-                for name in (*(column.name for column in COLUMNS), *self._labels)
-                for columns in self._columns
-            ],
-            Kind.NAMES: [msgpack.packb(name, unicode_errors="surrogatepass") for name in self._new_names],
-            Kind.HEADS: self._heads,
-            Kind.CHUNKS: [chunks[side] for side in (0, 1) for chunks in self._chunks],
-            Kind.BODIES: self._bodies,
-        }
+        parts: dict[Kind, bytes] = {}
+        if self._columns:
+            columns = {name: np.concatenate([each[name] for each in self._columns]) for name in self._columns[0]}
+            columns[HEAD_KEPT.name] = np.fromiter(map(len, self._heads), np.uint32, len(self._heads))
+            times, sizes = (np.concatenate(side) for side in zip(*self._chunks, strict=True))
+            parts = {
+                Kind.COLUMNS: pack(self._declared, columns, self._last),
+                Kind.NAMES: b"".join(msgpack.packb(name, unicode_errors="surrogatepass") for name in self._new_names),
+                Kind.CHUNKS: pack_chunks(columns, times, sizes),
+                Kind.MESSAGES: b"".join(_messages(self._heads, self._bodies)),
+            }
         self._new_names, self._columns, self._heads, self._chunks, self._bodies = [], [], [], [], []
         cuts = []
-        for kind, each in parts.items():
-            if data := b"".join(each):
+        for kind, data in parts.items():
+            if data:
                 if kind not in self._streams:
                     self._streams[kind] = stream(kind, small=small)
                 cuts.append((kind, self._streams[kind].cut(data), len(data)))
@@ -129,6 +132,11 @@ class SegmentEncoder:
                 self._new_names.append(name)
             table[index] = self._names[name]
         return {name: table[values] for name, values in cells.items()}
+
+
+def _messages(heads: Sequence[bytes], bodies: Sequence[bytes]) -> Iterator[bytes]:
+    """Head, request body, response body of each exchange: what shares ids stands together."""
+    return chain.from_iterable(zip(heads, bodies[::2], bodies[1::2], strict=True)) if bodies else iter(heads)
 
 
 def _check(batch: Batch, columns: Columns, counts: NDArray[np.int64]) -> None:

@@ -4,15 +4,24 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from captures.batches import chunk_counts
+from captures.chunk_rows import unpack_chunks
 from captures.columns import Batch
 from captures.compression import decompress
 from captures.frame import CIPHER_OVERHEAD, LIMITS, FrameError, Kind, Piece, PieceFlags
 from captures.pieces import PieceReader
-from captures.segment_decoding import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
+from captures.segment_decoding import (
+    decode_bodies,
+    decode_chunks,
+    decode_columns,
+    decode_heads,
+    decode_messages,
+    decode_names,
+)
 from captures.walk import Damage, Flush, Place, Segment
 
 COLUMN_KINDS = frozenset({Kind.COLUMNS, Kind.NAMES})
-HEAD_KINDS = COLUMN_KINDS | {Kind.HEADS, Kind.CHUNKS}
+HEAD_KINDS = COLUMN_KINDS | {Kind.HEADS, Kind.CHUNKS, Kind.MESSAGES}
 ALL_KINDS = HEAD_KINDS | {Kind.BODIES}
 
 type Payloads = Mapping[Kind, list[bytes]]
@@ -62,10 +71,18 @@ def decode_segment(segment: Segment, payloads: Payloads, counts: list[int]) -> B
     Raises FrameError.
     """
     flushes, n = segment.flushes[: len(counts)], sum(counts)
-    columns = decode_columns(segment.start.columns, _joined(flushes, payloads, Kind.COLUMNS), counts)
+    columns, head_kept = decode_columns(segment.start, _joined(flushes, payloads, Kind.COLUMNS), counts)
     names = decode_names(_joined(flushes, payloads, Kind.NAMES), columns)
-    if Kind.HEADS not in payloads:
+    if Kind.CHUNKS not in payloads:
         return Batch(columns, names, [], _NO_TIMES, _NO_SIZES, [])
+    if head_kept is not None:
+        since, sizes = unpack_chunks(_joined(flushes, payloads, Kind.CHUNKS), columns, counts)
+        messages = _joined(flushes, payloads, Kind.MESSAGES)
+        plain, found = decode_messages(messages, columns, head_kept, bodies=Kind.BODIES in payloads)
+        at_ns = since + np.repeat(
+            columns["arrival_ns"].astype(np.int64), chunk_counts(Batch(columns, (), [], since, sizes, []))
+        )
+        return Batch(columns, names, plain, at_ns, sizes, found)
     heads = decode_heads(_joined(flushes, payloads, Kind.HEADS), n)
     times, sizes = decode_chunks(_joined(flushes, payloads, Kind.CHUNKS), columns, counts)
     bodies = decode_bodies(_joined(flushes, payloads, Kind.BODIES), columns) if Kind.BODIES in payloads else []

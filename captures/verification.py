@@ -28,20 +28,20 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")
 _COUNTERS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
 
 
-def verdict(captures: Sequence[Capture]) -> Facts:
-    """The object `shadowtape verify --json` prints, once `check` has run to its end over each. ``exchanges`` is ``readable`` and
-    ``unreadable`` together; what damage hides altogether is in neither, and in ``exchanges_lost`` where anything tells.
+def verdict(captures: Sequence[Capture], readable: int) -> Facts:
+    """The object `shadowtape verify --json` prints, once `check` has run to its end over each. ``readable``: the sum of what it
+    gave. ``exchanges`` is ``readable`` and ``unreadable`` together; what damage hides altogether is in neither, and in
+    ``exchanges_lost`` where anything tells.
     """
     damage = [_damage(each, capture, len(captures) > 1) for capture in captures for each in capture.damage]
     files = [file for capture in captures for file in capture.files]
     exchanges = sum(map(len, captures))
-    unreadable = sum(int(np.count_nonzero(capture.lost())) for capture in captures)
     sealed = all(capture.sealed for capture in captures)
     return {
         "sound": sealed and not damage,
         "exchanges": exchanges,
-        "readable": exchanges - unreadable,
-        "unreadable": unreadable,
+        "readable": readable,
+        "unreadable": exchanges - readable,
         "segments": sum(len(file.places) for file in files),
         "sealed": sealed,
         "damage": damage,
@@ -71,19 +71,14 @@ def _file(file: CaptureFile) -> Facts:
 
 
 def check(capture: Capture) -> Iterator[int]:
-    """Check every byte and every claim, segment by segment; what is wrong goes into ``capture.damage``.
-
-    Yields after each segment how many there were so far.
+    """Check every byte and every claim; what is wrong goes into ``capture.damage``. Gives, segment by segment, how many exchanges
+    can be read whole.
     """
-    done = 0
-    for file in capture.files:
-        for _ in check_file(file):
-            done += 1
-            yield done
+    return (readable for file in capture.files for readable in check_file(file))
 
 
 def check_file(file: CaptureFile) -> Iterator[int]:
-    """`check` of one file. Yields the position of each segment, once it was read."""
+    """`check` of one file."""
     for reason in false_header(file.header):
         file.report(Damage(MAGIC_SIZE, -1, reason, 0))
     last: Commit | None = Commit(sampling_rate=file.header.sampling_rate)
@@ -100,7 +95,7 @@ def check_file(file: CaptureFile) -> Iterator[int]:
             for reason in _false_claims(segment, batch, last, labels):
                 file.report(Damage(place.offset, place.number, reason, 0))
         last = segment.flushes[-1].commit if segment.flushes and whole else None
-        yield position
+        yield file.readable(position)  # while its bytes are still at hand
     for reason in _false_index(file, last):
         file.report(Damage(file.places[-1].end if len(file.places) else MAGIC_SIZE, -1, reason, 0))
 
@@ -134,7 +129,7 @@ def policy_digest(policy: object) -> str:
 
 def _false_claims(segment: Segment, batch: Batch, last: Commit | None, labels: set[str]) -> Iterator[str]:
     """What the start and the commits of a whole segment say that is not so. ``last``: the commit before it; None: unknown."""
-    if set(label_columns(name for name, _ in segment.start.columns)) - labels:
+    if set(label_columns(each.name for each in segment.start.columns)) - labels:
         yield "a segment has a label column that the header does not name"
     arrival, flags = batch.columns["arrival_ns"].astype(np.int64), batch.columns["flags"].astype(np.int64)
     row = 0

@@ -16,10 +16,9 @@ from captures.columns import LABEL_PREFIX, Batch
 from captures.confessions import Confessions
 from captures.exchange import Flags
 from captures.frame import (
-    ENCRYPTED_VERSION,
+    FORMAT_VERSION,
     LIMITS,
     MAGIC,
-    PLAIN_VERSION,
     Kind,
     PieceFlags,
     pack_piece,
@@ -88,7 +87,7 @@ class CaptureWriter:
         self._pieces = 0  # pieces of the open segment that are in the file; 0: not even its start
         self.offset = 0
         piece = pack_piece(Kind.HEADER, payload)
-        opening = MAGIC + bytes((ENCRYPTED_VERSION if self._cipher else PLAIN_VERSION,)) + piece
+        opening = MAGIC + bytes((FORMAT_VERSION,)) + piece
         write(opening)
         self._hash.update(seal_of_piece(piece))
         self.offset = len(opening)

@@ -1,8 +1,8 @@
 """Whatever happened to a file: only exchanges that were written come back, missing ones are reported, at most CaptureError comes.
 
-Mutations are those of disks and copies (flipped, zeroed, cut, inserted, repeated and moved ranges), several at a time, on sealed and
-unsealed files, in clear and encrypted. A third of the cases is malice: payloads that are other bytes under right checksums, and counts
-and lengths that promise the world. Then anything may be read, but nothing else may be raised and memory stays small.
+Mutations are those of disks and copies (flipped, zeroed, cut, inserted, repeated and moved ranges), several at a time, on sealed
+and unsealed files, in clear and encrypted. A third of the cases is malice: payloads that are other bytes under right checksums, and
+counts and lengths that promise the world. Then anything may be read, but nothing else may be raised and memory stays small.
 """
 
 import random

@@ -71,7 +71,5 @@ def _row(kind: str, rng: random.Random) -> str:
         session = rng.choice([",,", ",1722ac82,43,", ',"a,b",1,']) if kind == "sessions" else ","
         return f"{number()}{session}GPT-4,{number()},{number()},{number()},API log"
     ids = rng.choice(["[]", "[0,1,2]", '["a","b"]', "[[]]", "[1.5]", "5", "null", str(list(range(rng.randrange(200))))])
-    chat = (
-        '"chat_id":{},"parent_chat_id":{},'.format(rng.randrange(4), rng.randrange(-1, 4)) if kind == "bailian" else ""
-    )
+    chat = f'"chat_id":{rng.randrange(4)},"parent_chat_id":{rng.randrange(-1, 4)},' if kind == "bailian" else ""
     return f'{{{chat}"timestamp":{number()},"input_length":{number()},"output_length":{number()},"hash_ids":{ids}}}'

@@ -15,9 +15,9 @@ from captures.exchange import Exchange
 from captures.importers.connection_numbers import ConnectionNumbers
 from captures.importers.har_entry import NotExchangeError, exchange_of
 from captures.importers.importer import Dropped, ImportOptions, SourceFile
-from captures.importers.json_stream import BrokenJsonError, JsonStream, enter, records
+from captures.importers.json_stream import BrokenJsonError, JsonStream, enter, leave, records
 
-# What an entry begins with, by tool. Nested objects do not, as far as anyone knows; were one to, only damage would be read wrongly.
+# What an entry begins with, by tool; no object inside one does.
 _ENTRY = re.compile(
     rb'\{[ \t\r\n]{0,64}"(?:startedDateTime|pageref|_initiator|_connectionId|_fromCache|_priority|_resourceType)"'
 )
@@ -67,8 +67,15 @@ def _read(file: SourceFile, connections: ConnectionNumbers) -> Iterator[Exchange
     if not found:
         yield Dropped("not_a_har", f"{file.name}: it has no log with entries")
         return
+    yield from _entries(stream, file.name, connections)
+    while (trouble := _behind(stream)) is not None and stream.resume():  # that was no end: a bracket too many
+        yield Dropped("damaged", f"{file.name} at byte {trouble.offset}: {trouble}")
+        yield from _entries(stream, file.name, connections)
+
+
+def _entries(stream: JsonStream, name: str, connections: ConnectionNumbers) -> Iterator[Exchange | Dropped]:
     for record in records(stream, b"]"):
-        where = f"{file.name} at byte {record.offset}"
+        where = f"{name} at byte {record.offset}"
         if record.trouble:
             yield Dropped("damaged", f"{where}: {record.trouble}")
             continue
@@ -76,6 +83,18 @@ def _read(file: SourceFile, connections: ConnectionNumbers) -> Iterator[Exchange
             yield exchange_of(_load(record.data), connections)
         except NotExchangeError as error:
             yield Dropped(error.reason, where)
+
+
+def _behind(stream: JsonStream) -> BrokenJsonError | None:
+    """What is wrong with the file behind its entries; None: nothing."""
+    try:
+        stream.expect(b"]")
+        leave(stream)  # log
+        leave(stream)  # the file's one object
+        stream.expect(b"")
+    except BrokenJsonError as error:
+        return error
+    return None
 
 
 def _load(data: bytes) -> object:

@@ -2,15 +2,16 @@
 
 import re
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# The closing quote is optional: a head of nothing but \" would be read once for each of its quotes.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+'
 _TOKEN = re.compile(rb"(" + _STRING + rb")(\s*+:)?|[{}\[\]]", re.DOTALL)
 _FIRST = re.compile(rb"\s*+(?:\xef\xbb\xbf)?\s*+(\[\s*+)?\{")
 _OPENING, _CLOSING = frozenset(b"{["), frozenset(b"}]")
 
 
 def first_keys(head: bytes) -> frozenset[str]:
-    """The keys of the first object, or of the first object of an array; none where the file begins otherwise. ``head`` may be cut
-    off anywhere.
+    """The keys of the first object, or of the first object of an array, as they are spelled; none where the file begins otherwise.
+    ``head`` may be cut off anywhere.
     """
     start = _FIRST.match(head)
     if start is None:

@@ -1,10 +1,9 @@
 """JSON values cut one after another out of a byte stream: a HAR is one object of gigabytes, a tap objects with nothing between.
 
 This file knows brackets and strings and no more: what is inside a value is for a parser. It is strict about what may stand
-outside a string and inside one, so a lost quote is noticed within a few bytes. A lost bracket swallows the records behind it:
-where a record turns out to be broken, reading goes on at the next thing in it that begins like a record, and up to where the
-trouble was found a record within a record is trouble at once. So every byte is looked at a few times at most, whatever the file
-holds. Memory: one value, at most ``limit`` bytes, and one piece of the stream.
+outside a string and inside one, so a lost quote is noticed within a few bytes. A lost bracket would swallow the records behind it:
+whatever begins like a record inside of one is taken for the next, and the one around it for broken. So every byte is looked at
+twice at most, whatever the file holds. Memory: one value, at most ``limit`` bytes, and one piece of the stream.
 """
 
 import re
@@ -47,7 +46,7 @@ class Record:
 
 
 class JsonStream:
-    """A forward reader. ``starts`` matches how a record begins, within `_LOOK_AHEAD` bytes."""
+    """A forward reader. ``starts`` matches, within `_LOOK_AHEAD` bytes, how a record begins; nothing inside a sound one does."""
 
     def __init__(self, stream: BinaryIO, starts: re.Pattern[bytes], limit: int = LINE_LIMIT) -> None:
         self._stream = stream
@@ -57,7 +56,6 @@ class JsonStream:
         self._base = 0  # offset in the stream of the buffer's first byte
         self._at = 0  # in the buffer
         self._ended = False
-        self._suspect = 0  # offset before which a record within a record is trouble
         while len(self._buffer) < len(_BOM) and self._fill():
             pass
         if self._buffer.startswith(_BOM):
@@ -82,24 +80,23 @@ class JsonStream:
         self._at += 1
 
     def expect(self, byte: bytes) -> None:
-        """Past ``byte``. Raises BrokenJsonError."""
+        """Past ``byte``; b"" is the end. Raises BrokenJsonError."""
         if self.peek() != byte:
-            raise BrokenJsonError(self.offset, f"{byte.decode()} expected")
-        self._at += 1
+            raise BrokenJsonError(self.offset, f"{byte.decode() or 'the end'} expected")
+        self._at += len(byte)
 
     def value(self, *, keep: bool = True) -> bytes:
-        """The next value; b"" where it is not to be kept. Raises BrokenJsonError; `resume` then finds the next record."""
+        """The next value; b"" where it is not to be kept: then it may hold what looks like records, and be of any length.
+
+        Raises BrokenJsonError; `resume` then finds the next record.
+        """
         first = self.peek()
         self._forget()
         start = self.offset
-        try:
-            if first and first in b'{["':
-                self._nested(keep=keep)
-            else:
-                self._scalar()
-        except BrokenJsonError as error:
-            self._suspect = max(self._suspect, error.offset)
-            raise
+        if first and first in b'{["':
+            self._nested(keep=keep)
+        else:
+            self._scalar()
         data = bytes(self._buffer[start - self._base : self._at]) if keep else b""
         self._forget()
         return data
@@ -120,12 +117,11 @@ class JsonStream:
         self._at = found.start()
         return True
 
-    def _nested(self, *, keep: bool) -> None:  # noqa: C901 - one loop; a call per token would double its cost
+    def _nested(self, *, keep: bool) -> None:
         """Past a string, an object or an array. After trouble: to where the search for another record may begin."""
         start, position = self.offset, self._at + 1
         in_string = self._buffer[self._at] == _QUOTE
         brackets = bytearray() if in_string else bytearray((self._buffer[self._at] + _TO_CLOSE,))
-        within = -1  # offset of the first record within this one
         try:
             while brackets or in_string:
                 position = _end(_REST_OF_STRING if in_string else _FLAT, self._buffer, position)
@@ -138,10 +134,8 @@ class JsonStream:
                 elif in_string:
                     self._broken(position, "a control character in a string")
                 elif byte in (_OBJECT, _ARRAY):
-                    if byte == _OBJECT and within < 0 and self._is_start(position):
-                        within = self._base + position
-                        if within < self._suspect:
-                            self._broken(position, "a record within a record")
+                    if byte == _OBJECT and keep and self._is_start(position):
+                        self._broken(position, "a record within a record")
                     brackets.append(byte + _TO_CLOSE)
                     if len(brackets) > MAX_DEPTH:
                         self._broken(position, "nested too deeply")
@@ -151,7 +145,7 @@ class JsonStream:
                     self._broken(position, "not JSON")
                 position += 1
         except BrokenJsonError as error:
-            again = within if within >= 0 else error.offset - _LOOK_AHEAD  # a string may have hidden a beginning
+            again = error.offset - _LOOK_AHEAD  # a string may have hidden a beginning
             self._at = max(again, start + 1, self._base) - self._base
             raise
         self._at = position
@@ -225,10 +219,22 @@ def enter(stream: JsonStream, name: bytes) -> bool:
     Raises BrokenJsonError.
     """
     stream.expect(b"{")
+    return _member(stream, b'"' + name + b'"')
+
+
+def leave(stream: JsonStream) -> None:
+    """Past the rest of the object that we are inside of. Raises BrokenJsonError."""
+    if stream.peek() == b",":
+        stream.skip()
+    _member(stream, b"")
+
+
+def _member(stream: JsonStream, wanted: bytes) -> bool:
+    """Up to the value of this member, or past the end of the object."""
     while stream.peek() == b'"':
         key = stream.value()
         stream.expect(b":")
-        if key == b'"' + name + b'"':
+        if key == wanted:
             return True
         stream.value(keep=False)
         if stream.peek() == b",":

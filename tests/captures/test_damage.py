@@ -235,7 +235,7 @@ def repaired(data: bytes, piece: Piece, change: Callable[[bytes], bytes]) -> byt
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-@pytest.mark.parametrize("kind", [Kind.COLUMNS, Kind.HEADS, Kind.BODIES, Kind.COMMIT])
+@pytest.mark.parametrize("kind", [Kind.COLUMNS, Kind.CHUNKS, Kind.MESSAGES, Kind.COMMIT])
 @pytest.mark.parametrize("at", [0, 20, -1])
 def test_tampering_with_an_encrypted_piece_is_damage(sealed: bool, kind: Kind, at: int) -> None:
     sound = made(sealed, True)
@@ -305,7 +305,7 @@ def test_damage_of_one_file_of_a_recording_stays_there(tmp_path: Path, encrypted
     victim = paths[1]
     with open_capture(victim, key=key) as capture:
         (segment,) = capture.segments
-        bodies = next(each for each in segment.flushes[0].pieces if each.kind == Kind.BODIES)
+        bodies = next(each for each in segment.flushes[0].pieces if each.kind == Kind.MESSAGES)
     sound = victim.read_bytes()
     match break_it:
         case "flip":

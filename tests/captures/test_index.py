@@ -5,6 +5,7 @@ from dataclasses import astuple
 import msgpack
 import pytest
 
+from captures.columns import Declared
 from captures.confessions import Confessions
 from captures.frame import FrameError
 from captures.index import (
@@ -40,7 +41,7 @@ def test_elements_and_keys_of_a_later_version_are_ignored() -> None:
     index = {"segments": [[1, 2, 3, 4, 5, 6]], "commit": [*astuple(COMMIT), 1], "digest": b"d" * 16, "new": 0}
 
     assert unpack_commit(msgpack.packb([*astuple(COMMIT), 1, 2])) == COMMIT
-    assert unpack_start(msgpack.packb(start)) == Start(1, 2, (("a", "<i4"),))
+    assert unpack_start(msgpack.packb(start)) == Start(1, 2, (Declared("a", "<i4"),), planes=False)
     assert unpack_index(msgpack.packb(index)) == Index((Entry(1, 2, 3, 4, 5),), COMMIT, b"d" * 16)
 
 

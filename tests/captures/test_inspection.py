@@ -66,7 +66,7 @@ def test_an_empty_capture_has_facts() -> None:
 def test_facts_never_depend_on_a_body() -> None:
     data = capture_bytes([mixed()])
     pieces = capture_of(data).segments[0].flushes[0].pieces
-    for kind in (Kind.HEADS, Kind.CHUNKS, Kind.BODIES):
+    for kind in (Kind.CHUNKS, Kind.MESSAGES):
         piece = next(each for each in pieces if each.kind == kind)
         assert facts(capture_of(flip(data, piece.payload_offset))) == facts(capture_of(data))
 
@@ -167,3 +167,9 @@ def test_what_is_not_inside_is_said_in_words(confessions: Confessions, words: li
 
     assert len(said) == len(words)
     assert all(word in line for word, line in zip(words, said, strict=True))
+
+
+def test_the_format_is_that_of_the_file_and_not_ours() -> None:
+    golden = Path(__file__).parents[1] / "golden/v1-tiny.tape"
+    with open_capture(golden) as capture:
+        assert facts(capture)["header"]["format"] == 1

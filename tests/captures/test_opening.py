@@ -248,7 +248,7 @@ def test_a_file_that_never_came_to_be_does_not_take_the_others_with_it(tmp_path:
 def test_damage_says_in_which_file_it_is(tmp_path: Path) -> None:
     paths = rotated(tmp_path, [1, 2, 3])
     with open_capture(paths[1]) as capture:
-        piece = next(each for each in capture.segments[0].flushes[0].pieces if each.kind == Kind.BODIES)
+        piece = next(each for each in capture.segments[0].flushes[0].pieces if each.kind == Kind.MESSAGES)
     paths[1].write_bytes(flip(paths[1].read_bytes(), piece.payload_offset))
 
     with open_capture(tmp_path) as capture:

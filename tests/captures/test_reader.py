@@ -120,22 +120,17 @@ def test_a_window_of_arrivals_touches_the_segments_that_may_have_some() -> None:
     assert capture.window(100, 200).tolist() == []
 
 
-def test_without_bodies_times_stay_and_bodies_are_leapt_over() -> None:
-    capture, reads = watched(capture_bytes([LONG], segment_bytes=1 << 19))
-    reads.clear()
-
-    (found,) = capture.read(np.array([3]), bodies=False)
-    seen = list(reads)
+def test_without_bodies_times_and_sizes_stay() -> None:
+    (found,) = capture_of(DATA).read(np.array([3]), bodies=False)
 
     assert found.response is not None
     assert [(chunk.at_ns, chunk.data) for chunk in found.response.chunks] == [(8_000_000, b"")]
     assert found.response.size == 91
-    assert found.request.headers == LONG[3].request.headers
-    assert share_read(capture, seen, Kind.BODIES) < 0.05
+    assert found.request.headers == EXCHANGES[3].request.headers
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_opening_and_planning_leap_over_bodies(sealed: bool) -> None:
+def test_opening_and_planning_leap_over_messages(sealed: bool) -> None:
     capture, reads = watched(capture_bytes([LONG], segment_bytes=1 << 19, seal=sealed))
 
     batch = capture.columns()
@@ -144,7 +139,7 @@ def test_opening_and_planning_leap_over_bodies(sealed: bool) -> None:
     assert len(capture.segments) > 2
     assert batch.columns["session"].tolist() == [exchange.session for exchange in LONG]
     assert (batch.heads, len(batch.chunk_at_ns), batch.bodies) == ([], 0, [])
-    assert share_read(capture, seen, Kind.BODIES) < 0.1
+    assert share_read(capture, seen, Kind.MESSAGES) < 0.1
 
 
 def test_opening_a_sealed_capture_reads_its_two_ends() -> None:
@@ -162,7 +157,7 @@ def test_a_segment_of_many_small_flushes_is_read_in_blocks() -> None:
     (segment,) = capture.segments
     pieces = sum(len(flush.pieces) for flush in segment.flushes)
 
-    assert pieces >= 500
+    assert pieces >= 400
     assert opening < pieces / 20
 
 
@@ -205,7 +200,7 @@ def test_a_call_decodes_each_segment_once_and_few_are_kept() -> None:
 
 
 def test_damaged_bodies_are_left_out_reported_and_refused_by_ordinal() -> None:
-    piece = next(p for p in capture_of(DATA).segments[1].flushes[0].pieces if p.kind == Kind.BODIES)
+    piece = next(p for p in capture_of(DATA).segments[1].flushes[0].pieces if p.kind == Kind.MESSAGES)
     capture = capture_of(flip(DATA, piece.payload_offset), "broken.tape")
     assert not capture.damage
 
@@ -216,7 +211,8 @@ def test_damaged_bodies_are_left_out_reported_and_refused_by_ordinal() -> None:
     assert capture.read(np.array([1, 4])) == [EXCHANGES[1], EXCHANGES[4]]
     with pytest.raises(CaptureError, match=r"broken.tape: exchange 3 cannot be read: segment 1 .*verify"):
         capture.read(np.array([0, 3]))
-    assert len(capture.read(np.array([3]), bodies=False)) == 1
+    with pytest.raises(CaptureError, match="exchange 3"):
+        capture.read(np.array([3]), bodies=False)
     assert len(capture.damage) == 1
 
 
@@ -247,7 +243,7 @@ def test_damaged_columns_keep_their_ordinals_and_are_absent(kind: Kind, sealed: 
 
 def test_damaged_bodies_of_a_later_flush_leave_the_earlier_ones() -> None:
     data = capture_bytes([EXCHANGES[:3], EXCHANGES[3:]])
-    piece = next(p for p in capture_of(data).segments[0].flushes[1].pieces if p.kind == Kind.HEADS)
+    piece = next(p for p in capture_of(data).segments[0].flushes[1].pieces if p.kind == Kind.MESSAGES)
 
     capture = capture_of(flip(data, piece.payload_offset))
 
@@ -291,7 +287,7 @@ def newer(data: bytes) -> bytes:
         (lambda data: data[:5], "not a capture"),
         (lambda data: data.replace(b"\r\n", b"\n", 1), "not a capture"),
         (newer, "format version 99; this shadowtape reads up to 2: update it"),
-        (lambda data: flip(data, 7, 1), "version 0"),
+        (lambda data: data[:7] + b"\0" + data[8:], "version 0"),
         (lambda data: cut(data, 20), r"header damaged \(the file ends inside it\)"),
         (lambda data: flip(data, 40), "header damaged"),
         (lambda data: flip(data, 8), "header damaged"),

@@ -34,7 +34,7 @@ def tape(tmp_path: Path) -> Path:
 @pytest.fixture
 def damaged(tape: Path) -> Path:
     with open_capture(tape) as capture:
-        piece = next(each for each in capture.segments[1].flushes[0].pieces if each.kind == Kind.BODIES)
+        piece = next(each for each in capture.segments[1].flushes[0].pieces if each.kind == Kind.MESSAGES)
     tape.write_bytes(flip(tape.read_bytes(), piece.payload_offset))
     return tape
 

@@ -1,6 +1,6 @@
 """A tally does not care how its batches were cut."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures.batches import batch_of
@@ -20,6 +20,7 @@ def exchange(i: int) -> Exchange:
     )
 
 
+@settings(deadline=None)  # slow machines are no finding
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8))
 def test_any_cut_gives_the_same_facts(lengths: list[int]) -> None:
     exchanges = [exchange(i) for i in range(sum(lengths))]

@@ -141,18 +141,20 @@ def test_damaged_payloads_are_known_by_the_commits_behind_them() -> None:
     assert len(capture) == 4
 
 
-@pytest.mark.parametrize("room", [20, 100, 200, 400])
-def test_a_torn_flush_does_not_swallow_the_segment_behind_it(room: int) -> None:
+@pytest.mark.parametrize("share", [0.03, 0.2, 0.5, 0.8, 0.99])
+def test_a_torn_flush_does_not_swallow_the_segment_behind_it(share: float) -> None:
     """A disk was full in the middle of a flush, nobody took it back, and writing went on."""
     data = capture_bytes([FLUSHES[0], example_exchanges(60)], seal=False)
     first = capture_of(data).segments[0].flushes[0].pieces[-1].end
+    room = int((len(data) - first) * share)
     other = capture_bytes(FLUSHES[:2], seal=False, segment_bytes=1)
     last = capture_of(other).segments[-1]
 
     capture = capture_of(data[: first + room] + other[last.offset : last.end])
 
     assert survivors(capture) == [FLUSHES[0][0], FLUSHES[1][-1]]
-    assert [each.offset for each in capture.damage if each.exchanges_lost != 0] == [first]
+    (damage,) = capture.damage
+    assert first <= damage.offset < first + room
 
 
 def test_without_the_index_the_next_marker_is_searched() -> None:
@@ -204,7 +206,7 @@ def test_a_flush_without_its_commit_in_the_middle_is_damage() -> None:
 
 
 def test_a_removed_piece_is_damage() -> None:
-    bodies = next(p for p in capture_of(SMALL).segments[0].flushes[0].pieces if p.kind == Kind.BODIES)
+    bodies = next(p for p in capture_of(SMALL).segments[0].flushes[0].pieces if p.kind == Kind.MESSAGES)
 
     capture = capture_of(SMALL[: bodies.offset] + SMALL[bodies.end :])
 

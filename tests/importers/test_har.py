@@ -386,6 +386,16 @@ def test_entries_are_found_behind_a_broken_beginning() -> None:
     assert [type(item) for item in found] == [Dropped, Exchange]
 
 
+@pytest.mark.parametrize("spoil", ["]", "}]", "]}"])
+def test_a_bracket_too_many_does_not_end_the_file(spoil: str) -> None:
+    data = har(entry(connection=5), "HERE", entry(connection=6)).replace(b'"HERE"', spoil.encode())
+
+    found = read(data)
+
+    assert [item.connection for item in found if isinstance(item, Exchange)] == [1, 2]
+    assert "damaged" in [item.reason for item in found if isinstance(item, Dropped)]
+
+
 def test_a_har_without_entries_says_so() -> None:
     assert read(b'{"log": {"version": "1.2"}}') == [Dropped("not_a_har", "x.har: it has no log with entries")]
 

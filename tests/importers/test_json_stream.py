@@ -93,8 +93,15 @@ def test_a_lost_bracket_costs_its_record_and_not_what_it_swallowed(step: int) ->
     assert next(record.offset for record in result if record.trouble) == 11
 
 
-def test_a_record_inside_a_sound_record_is_no_trouble() -> None:
-    assert good(found(b'{"at": {"at": {"at": 1}}} {"at": 2}')) == [{"at": {"at": 1}}, 2]
+def test_what_begins_like_a_record_inside_of_one_is_the_next() -> None:
+    """Else an entry that was cut off inside a list could swallow all that follow, and still be JSON."""
+    result = found(b'{"at": 1, "x": [{"at": 2}, {"at": 3}]}, {"at": 4}')
+
+    assert good(result) == [2, 3, 4]
+
+
+def test_words_of_a_record_inside_a_string_are_text() -> None:
+    assert good(found(b'{"at": "{\\"at\\": {"}')) == ['{"at": {']
 
 
 def test_a_file_that_ends_within_a_record_says_so() -> None:
@@ -115,7 +122,7 @@ def test_the_record_behind_one_that_is_too_long_is_found() -> None:
 
 
 def test_records_nested_without_end_cost_linear_work() -> None:
-    """Each could be where reading goes on: without the memory of trouble this would be quadratic, and run for minutes."""
+    """Were each read to its end, this would be quadratic, and run for minutes."""
     result = found(b'{"at":' * 20_000, limit=1 << 22)
 
     assert good(result) == []

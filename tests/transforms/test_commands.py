@@ -23,7 +23,7 @@ def tape(tmp_path: Path) -> Path:
 
 
 def run(tape: Path, *steps: str, capsys: pytest.CaptureFixture[str], out: str = "out.tape") -> dict[str, Any]:
-    assert transform(tape, tape.parent / out, list(steps), seed=7, as_json=True) == 0
+    assert transform(str(tape), str(tape.parent / out), list(steps), seed=7, as_json=True) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     result: dict[str, Any] = json.loads(printed.out)
@@ -87,7 +87,7 @@ def test_what_was_derived_can_be_derived_from_again(tape: Path, capsys: pytest.C
 
 def test_the_receipt_is_kept_where_asked_and_told_to_people(tape: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tape.parent / "receipt.json"
-    transform(tape, tape.parent / "out.tape", ["amplify:copies=2"], receipt_file=kept)
+    transform(str(tape), str(tape.parent / "out.tape"), ["amplify:copies=2"], receipt_file=kept)
 
     assert json.loads(kept.read_text(encoding="utf-8"))["rows"]["out"] == 80
     assert "rows       41 in, 80 out; dropped: 1 request_truncated" in capsys.readouterr().out
@@ -110,7 +110,7 @@ def test_what_cannot_work_is_said_and_nothing_is_written(
 ) -> None:
     before = tape.read_bytes()
     with pytest.raises(UsageError, match=complaint):
-        transform(tape, tape.parent / out, steps)
+        transform(str(tape), str(tape.parent / out), steps)
 
     assert [path.name for path in tape.parent.iterdir()] == ["in.tape"]
     assert tape.read_bytes() == before
@@ -118,19 +118,19 @@ def test_what_cannot_work_is_said_and_nothing_is_written(
 
 def test_a_receipt_is_not_overwritten(tape: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
-        transform(tape, tape.parent / "out.tape", ["amplify:copies=2"], receipt_file=tape)
+        transform(str(tape), str(tape.parent / "out.tape"), ["amplify:copies=2"], receipt_file=tape)
 
 
 def test_a_capture_with_nothing_to_send_says_why(tmp_path: Path) -> None:
     tape = write_example(tmp_path / "in.tape", [replace(example_exchange(0), flags=Flags.REQUEST_DROPPED)])
 
     with pytest.raises(UsageError, match="nothing in it can be sent again: 1 request_dropped"):
-        transform(tape, tmp_path / "out.tape", ["amplify:copies=2"])
+        transform(str(tape), str(tmp_path / "out.tape"), ["amplify:copies=2"])
 
 
 def test_a_capture_that_is_not_there_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="no such file"):
-        transform(tmp_path / "in.tape", tmp_path / "out.tape", ["amplify:copies=2"])
+        transform(str(tmp_path / "in.tape"), str(tmp_path / "out.tape"), ["amplify:copies=2"])
 
 
 def test_half_a_derived_capture_is_removed(tape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +139,6 @@ def test_half_a_derived_capture_is_removed(tape: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("transforms.commands.derive", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        transform(tape, tape.parent / "out.tape", ["amplify:copies=2"])
+        transform(str(tape), str(tape.parent / "out.tape"), ["amplify:copies=2"])
 
     assert [path.name for path in tape.parent.iterdir()] == ["in.tape"]

@@ -195,3 +195,28 @@ def test_the_same_id_joins_header_body_and_answer() -> None:
 def test_a_batch_gives_what_its_rows_give() -> None:
     batch = [exchange(ASKED.replace(b"a-1", f"id{number}".encode())) for number in range(5)]
     assert Pseudonymiser(Policy(), KEY).apply(batch) == [kept(raw) for raw in batch]
+
+
+def test_what_was_made_up_is_classified_and_stays_as_it_is() -> None:
+    raw = exchange(ASKED.replace(b"a-1", b"Ada Lovelace"), flags=Flags.SYNTHETIC, session=5)
+    result = kept(raw, session="header:x")
+    assert (result.request, result.response, result.session) == (raw.request, raw.response, 5)
+    assert (result.route, result.codec, result.model) == ("POST /v2/models/{model}/infer", "oip-v2", "iris")
+    assert result.flags == Flags.SYNTHETIC | Flags.REPLAYABLE | Flags.INFERENCE
+
+
+def test_what_was_made_up_for_a_protocol_without_a_codec_is_still_inference() -> None:
+    raw = exchange(target="/v1/chat/completions", flags=Flags.SYNTHETIC | Flags.INFERENCE, model="some/Model-1")
+    result = kept(raw)
+    assert (result.request.target, result.codec, result.model) == ("/v1/chat/completions", "opaque", "some/Model-1")
+    assert result.flags == Flags.SYNTHETIC | Flags.REPLAYABLE | Flags.INFERENCE
+    assert Flags.INFERENCE not in kept(replace(raw, flags=Flags(0))).flags
+
+
+def test_the_answer_to_a_made_up_request_is_under_the_policy() -> None:
+    """What a run sent was made up; what came back was not."""
+    raw = exchange(answered=ANSWERED.replace(b"{", b'{"id":"Ada",', 1), flags=Flags.SYNTHETIC)
+    result = kept(raw, derived=True)
+    assert result.request == raw.request
+    assert result.response is not None
+    assert b"Ada" not in result.response.body
