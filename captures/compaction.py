@@ -51,6 +51,7 @@ def compacted_header(inputs: Sequence[Capture], *, file_id: bytes, new_id: bytes
         recording_id=first.recording_id if len(recordings) == 1 else new_id,
         number=1,
         oldest=1,
+        oldest_of={},
         wall_ns=min(header.wall_ns for header in headers),
         producer=producer,
         sampling_rate=compacted_confessions(inputs).sampling_rate,
@@ -88,11 +89,9 @@ def damaged_error(capture: Capture) -> CaptureError:
 
 
 def _common_notes(headers: Sequence[Header]) -> dict[str, object]:
-    """Notes that all inputs have; "oldest" is about a place in a folder."""
+    """Notes that all inputs have."""
     first = headers[0].notes
     missing = object()
     return {
-        key: value
-        for key, value in first.items()
-        if key != "oldest" and all(header.notes.get(key, missing) == value for header in headers)
+        key: value for key, value in first.items() if all(header.notes.get(key, missing) == value for header in headers)
     }

@@ -35,6 +35,7 @@ class Header:
     expires_ns: int = 0
     labels: tuple[str, ...] = ()  # names of the label columns, sorted
     oldest: int = 1  # the lowest number of the recording that was still kept when this file was begun
+    oldest_of: Mapping[str, int] = field(default_factory=dict)  # the same of other recordings, by their id in hex
     encryption: Mapping[str, object] = field(default_factory=dict)  # {"cipher": …, "key_id": …}; empty: in clear
 
     def __post_init__(self) -> None:
@@ -73,7 +74,8 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
         sync = record["sync"]
         checked = (
             all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns", "oldest"))
-            and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes", "encryption"))
+            and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes", "oldest_of", "encryption"))
+            and all(type(lowest) is int for lowest in header.oldest_of.values())
             and all(isinstance(known.get(name, ""), str) for name in ("producer", "policy_digest", "key_id"))
             and all(isinstance(name, str) for name in header.labels)
             and isinstance(header.sampling_rate, int | float)

@@ -85,9 +85,9 @@ def import_(
 
       shadowtape import requests_0.gor.gz monday.tape
 
-      shadowtape import 's3://logs/isvc/' monday.tape --format kserve --path-template '/v1/models/{model}:predict'
+      shadowtape import logs/ x.tape --path-template '/v2/models/{model}/infer'
 
-      shadowtape import AzureLLMInferenceTrace_conv.csv load.tape --model llama --seed 7 --json
+      shadowtape import azure_trace.csv load.tape --model llama --seed 7 --json
     """
     check_output(out)
     expires_ns = _expires_ns(expire)
@@ -181,7 +181,13 @@ def _inherited(header: Header, expires_ns: int, source: str) -> Header:
     if header.expires_ns and time.time_ns() >= header.expires_ns:
         raise CaptureError(f"{shown(source)}: exported from a capture that has expired; delete it")
     return replace(
-        header, file_id=os.urandom(ID_SIZE), number=1, oldest=1, encryption={}, expires_ns=min(expiries, default=0)
+        header,
+        file_id=os.urandom(ID_SIZE),
+        number=1,
+        oldest=1,
+        oldest_of={},
+        encryption={},
+        expires_ns=min(expiries, default=0),
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from typing import Protocol
@@ -45,9 +45,9 @@ def in_order[T: Named](files: Iterable[T]) -> list[T]:
     return ordered
 
 
-def gaps(files: Sequence[Named], expired: Iterable[Header] = ()) -> list[Damage]:
-    """What the numbers of rotated files say is missing: from the greatest `Header.oldest` on, which is where retention has got to.
-    Each is damage of the file after it. An expired file is not missing.
+def gaps(files: Sequence[Named], expired: Collection[Header] = ()) -> list[Damage]:
+    """What the numbers of rotated files say is missing: from the greatest `Header.oldest` on, or what another recording of the folder
+    says of this one: that is where retention has got to. Each is damage of the file after it. An expired file is not missing.
     """
     present: dict[bytes, dict[int, Named]] = defaultdict(dict)
     found = []
@@ -60,8 +60,10 @@ def gaps(files: Sequence[Named], expired: Iterable[Header] = ()) -> list[Damage]
     gone: dict[bytes, set[int]] = defaultdict(set)
     for header in expired:
         gone[header.recording_id].add(header.number)
+    headers = [*(file.header for file in files), *expired]
     for recording, numbers in present.items():
-        oldest = max(file.header.oldest for file in numbers.values())
+        told = [each.oldest_of.get(recording.hex(), 1) for each in headers]
+        oldest = max(*told, *(file.header.oldest for file in numbers.values()))
         kept = sorted(number for number in {*numbers, *gone[recording]} if number >= oldest)
         for before, after in pairwise([oldest - 1, *kept]):
             if after > before + 1:

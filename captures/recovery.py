@@ -71,12 +71,13 @@ def recovered_header(capture: Capture, found: Survey, *, file_id: bytes, produce
     if len({header.recording_id for header in headers}) > 1:
         raise UsageError(f"{capture.path}: holds several recordings; recover the files of each on its own")
     old = headers[0]
-    notes = {key: value for key, value in old.notes.items() if key != "oldest"} | {"recovered": _note(found)}
+    notes = {**old.notes, "recovered": _note(found)}
     return replace(
         old,
         file_id=file_id,
         number=old.number if len(headers) == 1 else 1,
         oldest=old.oldest if len(headers) == 1 else 1,
+        oldest_of=old.oldest_of if len(headers) == 1 else {},
         producer=producer,
         inputs=tuple(parent(file.name, file.digest, file.header) for file in capture.files),
         notes=notes,

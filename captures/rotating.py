@@ -77,6 +77,7 @@ class RotatingTape:
         self._clock, self._on_sealed, self._note = clock or Clock(), on_sealed, note
         self._flushed = self._base = Confessions(sampling_rate=header.sampling_rate)
         self._oldest = 1
+        self._oldest_of: dict[str, int] = {}
         self._sealed = False
         self.files = self.before = self.removed = self.removed_bytes = 0
         self._begin()
@@ -126,14 +127,15 @@ class RotatingTape:
         doomed = to_remove(list(stored_in(path.parent)), keeping.rotation, wall_ns) if keeping.rotation else []
         oldest = dict(oldest_kept(doomed))
         self._oldest = max(self._oldest, oldest.pop(self._header.recording_id, 1))
-        notes = {"oldest": {recording.hex(): lowest for recording, lowest in oldest.items()}} if oldest else {}
+        for recording, lowest in oldest.items():
+            self._oldest_of[recording.hex()] = max(lowest, self._oldest_of.get(recording.hex(), 1))
         header = replace(
             self._header,
             file_id=os.urandom(ID_SIZE),
             number=number,
             oldest=self._oldest,
+            oldest_of=dict(self._oldest_of),
             expires_ns=wall_ns + keeping.expire_ns if keeping.expire_ns else 0,
-            notes={**self._header.notes, **notes},
         )
         tape = create_capture(path, header, key=keeping.key, fsync=keeping.fsync)
         if number > 1:

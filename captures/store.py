@@ -37,14 +37,17 @@ def create_capture(
     if path.suffix != SUFFIX:
         raise UsageError(f"{path}: a capture's name ends in {SUFFIX}")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = _new_file(path)
     except FileExistsError:
-        raise UsageError(f"{path}: exists already; captures are never overwritten, choose another name") from None
+        raise _exists(path) from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS):
             raise UsageError(f"{path}: cannot be created: {os.strerror(error.errno)}") from None
         raise
-    return TapeFile(path, fd, header, key=key, fsync=fsync, small=small, segment_bytes=segment_bytes)
+    try:
+        return TapeFile(path, fd, header, key=key, fsync=fsync, small=small, segment_bytes=segment_bytes)
+    except FileExistsError:
+        raise _exists(path) from None
 
 
 class TapeFile:
@@ -78,11 +81,14 @@ class TapeFile:
                 small=always if small else is_little,
                 segment_bytes=segment_bytes,
             )
+            if not os.fstat(fd).st_nlink:
+                _name(fd, path)
             if fsync:
                 _sync_folder(path.parent)
-        except BaseException:
+        except BaseException as error:
             # Without a header it is no capture: an empty file would only block the name.
-            path.unlink(missing_ok=True)
+            if not isinstance(error, FileExistsError):
+                path.unlink(missing_ok=True)
             self.close()
             raise
 
@@ -155,6 +161,35 @@ class TapeFile:
         if self._torn:
             os.ftruncate(self._fd, self._end)
             self._torn = False
+
+
+def _new_file(path: Path) -> int:
+    """Without a name where the system has such files: it gets its name with the header inside, so that even a kill between the two
+    leaves no empty file. Elsewhere it has its name at once. Raises OSError.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _name(fd: int, path: Path) -> None:
+    """Raises FileExistsError: somebody was faster; OSError."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Only with a folder does Python use linkat(2), and only linkat follows the link to a file without a name.
+        os.link(f"/proc/self/fd/{fd}", path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(f"{path}: exists already; captures are never overwritten, choose another name")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -53,10 +53,10 @@ class EnvoyTap:
                 yield Dropped("not_json", f"{file.name}: only JSON taps are read, not protobuf (.pb) or text")
                 continue
             for record in records(stream):
-                where = f"{file.name} at byte {record.offset}"
                 if record.trouble:
-                    yield Dropped("damaged", f"{where}: {record.trouble}")
+                    yield record.dropped(file.name)
                 else:
+                    where = f"{file.name} at byte {record.offset}"
                     yield from taps.take(_load(record.data), where, len(record.data))
         yield from taps.rest()
 

@@ -6,10 +6,10 @@ thing it does not understand; this file believes no length above the limit, and 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from captures.importers.importer import LINE_LIMIT
+from captures.importers.records import TOO_LONG, Record
 
 # Members of a flow, of every version of the format, that do not begin the objects inside one.
 _MEMBERS = (
@@ -26,16 +26,7 @@ _DICT = b"}"
 _PIECE = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One record as it stands in the file, or why there is none (``trouble``, in our words)."""
-
-    offset: int
-    data: bytes = b""
-    trouble: str = ""
-
-
-def frames(stream: BinaryIO, limit: int = LINE_LIMIT) -> Iterator[Frame]:
+def frames(stream: BinaryIO, limit: int = LINE_LIMIT) -> Iterator[Record]:
     """Every record. Where one is broken, reading goes on at the next thing that begins like one."""
     window = _Window(stream)
     while window.has(1):
@@ -45,16 +36,16 @@ def frames(stream: BinaryIO, limit: int = LINE_LIMIT) -> Iterator[Frame]:
         if found is None:
             trouble = "not a flow"
         elif whole > limit:
-            trouble = "too long"
+            trouble = TOO_LONG
         elif not window.has(whole):
             trouble = "cut off"
         else:
             trouble = "" if window.data[whole - 1 : whole] == _DICT else "not a flow"
         if not trouble:
             offset = window.offset
-            yield Frame(offset, window.take(whole))
+            yield Record(offset, window.take(whole))
             continue
-        yield Frame(window.offset, trouble=trouble)
+        yield Record(window.offset, trouble=trouble)
         window.seek_start()
 
 

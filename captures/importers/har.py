@@ -75,14 +75,13 @@ def _read(file: SourceFile, connections: ConnectionNumbers) -> Iterator[Exchange
 
 def _entries(stream: JsonStream, name: str, connections: ConnectionNumbers) -> Iterator[Exchange | Dropped]:
     for record in records(stream, b"]"):
-        where = f"{name} at byte {record.offset}"
         if record.trouble:
-            yield Dropped("damaged", f"{where}: {record.trouble}")
+            yield record.dropped(name)
             continue
         try:
             yield exchange_of(_load(record.data), connections)
         except NotExchangeError as error:
-            yield Dropped(error.reason, where)
+            yield Dropped(error.reason, f"{name} at byte {record.offset}")
 
 
 def _behind(stream: JsonStream) -> BrokenJsonError | None:

@@ -182,7 +182,7 @@ def _pairs(items: object) -> Iterator[tuple[str, str]]:
             name, value = item
         if isinstance(name, str) and name.strip() and isinstance(value, str):
             for line in value.split("\n"):
-                yield wire_text(name.strip()), wire_text(line).strip()
+                yield wire_text(name.strip()), wire_text(line).strip(" \t")
 
 
 def _connection(entry: Member, host: str, connections: ConnectionNumbers) -> int:

@@ -8,10 +8,10 @@ twice at most, whatever the file holds. Memory: one value, at most ``limit`` byt
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
 from captures.importers.importer import LINE_LIMIT
+from captures.importers.records import TOO_LONG, Record
 
 PIECE = 256 << 10
 """Bytes read at a time."""
@@ -34,15 +34,6 @@ class BrokenJsonError(ValueError):
     def __init__(self, offset: int, trouble: str) -> None:
         super().__init__(trouble)
         self.offset = offset
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record as it stands in the file, or why there is none (``trouble``, in our words)."""
-
-    offset: int
-    data: bytes = b""
-    trouble: str = ""
 
 
 class JsonStream:
@@ -160,7 +151,7 @@ class JsonStream:
             self._forget()
             position = self._at
         elif self._base + position - start > self._limit:
-            raise BrokenJsonError(self._base + position, "too long")
+            raise BrokenJsonError(self._base + position, TOO_LONG)
         if not self._fill():
             raise BrokenJsonError(self._base + position, "cut off")
         return position

@@ -62,11 +62,10 @@ class Mitm:
         connections = ConnectionNumbers()
         for file in files:
             for frame in frames(file.stream):
-                where = f"{file.name} at byte {frame.offset}"
                 if frame.trouble:
-                    yield Dropped("damaged", f"{where}: {frame.trouble}")
+                    yield frame.dropped(file.name)
                 else:
-                    yield _read(frame.data, where, decode, connections)
+                    yield _read(frame.data, f"{file.name} at byte {frame.offset}", decode, connections)
 
 
 def _read(data: bytes, where: str, decode: Decode, connections: ConnectionNumbers) -> Exchange | Dropped:

@@ -103,6 +103,7 @@ def _pieces(exchange: Exchange) -> Iterator[_Piece]:
         head["failure detail"] = exchange.failure.detail
     if exchange.origin is not None:
         names["target role"] = exchange.origin.target
+    names |= {f"label {name}": value for name, value in exchange.labels}
     for where, text in (head | names).items():
         yield _Piece(where, _wire(text), is_text=True)
     yield from _of_headers("request", request.headers)

@@ -27,7 +27,13 @@ PACKAGES = {*MAY_IMPORT} - {"shadowtape.py"}
 LIBRARY_HOMES = {
     "mitmproxy": ["captures/importers/mitm.py", "recorder/addon.py", "recorder/lane.py", "recorder/relay.py"],
     "zstandard": ["captures/compression.py", "captures/importers/opening.py"],
-    "aiohttp": ["captures/object_store.py", "replayer/transport/*", "replayer/live/*", "recorder/sink.py", "shadowtape_demo/*"],
+    "aiohttp": [
+        "captures/object_store.py",
+        "replayer/transport/*",
+        "replayer/live/*",
+        "recorder/sink.py",
+        "shadowtape_demo/*",
+    ],
     "uvloop": ["replayer/*"],
     "typer": ["*/commands.py", "*/*_commands.py", "captures/console.py", "shadowtape.py"],
     "rich": [

@@ -375,7 +375,7 @@ def test_a_writer_that_is_killed_200_times_never_loses_what_it_had_flushed(tmp_p
     for number, ended_by, reported in rows:
         path = tmp_path / f"{number}.tape"
         assert ended_by == signal.SIGKILL
-        if reported < 0 and (not path.exists() or not path.stat().st_size):
+        if reported < 0 and not path.exists():
             continue  # before its first write, which is the header
         with open_capture(path, key=KEY) as capture:
             columns = capture.columns().columns

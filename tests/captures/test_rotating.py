@@ -163,7 +163,7 @@ def test_old_files_of_an_earlier_recording_go_first_and_that_is_remembered(tmp_p
     with closing(rig.tape) as tape, open_capture(tape.path) as capture:
         assert tape.path.name == file_name(NOW + SECOND, 1)
         assert capture.header.oldest == 1
-        assert capture.header.notes["oldest"] == {b"an earlier one!!".hex(): 2}
+        assert capture.header.oldest_of == {b"an earlier one!!".hex(): 2}
     assert [path.name for path in tmp_path.iterdir()] == [file_name(NOW + SECOND, 1)]
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures.importers.json_stream import MAX_DEPTH, PIECE, BrokenJsonError, JsonStream, Record, enter, records
+from captures.importers.json_stream import MAX_DEPTH, PIECE, BrokenJsonError, JsonStream, enter, records
+from captures.importers.records import Record
 
 START = re.compile(rb'\{[ \t\r\n]{0,64}"at"')
 GAP = st.sampled_from(["", " ", "\n", "\r\n\t"])
@@ -113,7 +114,7 @@ def test_what_is_too_long_is_skipped_without_being_kept() -> None:
 
     result = list(records(JsonStream(stream, START, 1 << 16)))  # type: ignore[arg-type]  # reads, and that is all it needs
 
-    assert [record.trouble for record in result] == ["too long"]
+    assert [record.dropped("x").reason for record in result] == ["too_long"]
     assert stream.given > 60 << 20
 
 
