@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from captures.columns import COLUMNS, LABEL_DTYPE, LABEL_PREFIX, NAME_COLUMNS, Batch, Columns, Head
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Labels, Origin, Request, Response
+from captures.frame import LIMITS
 
 _NO_RESPONSE = Response(status=0)
 _NO_ORIGIN = Origin(row=-1, source=-1, variant=0, target="", attempt=0, intended_ns=-1)
@@ -149,6 +150,20 @@ def chunks_cover(columns: Columns, chunk_bytes: NDArray[np.uint32]) -> bool:
     running = np.concatenate(([0], np.cumsum(chunk_bytes.astype(np.int64))))
     ends = np.cumsum(counts)
     return bool(np.array_equal(running[ends] - running[ends - counts], kept))
+
+
+def are_times(columns: Columns, chunk_at_ns: NDArray[np.int64] | None = None) -> bool:
+    """Whether every time can be: none before its exchange's arrival (but for chunks', and -1), none beyond the limit."""
+    arrival_ns, most = columns["arrival_ns"].astype(np.int64), LIMITS["time"]
+    from_zero = [arrival_ns, columns["intended_ns"].astype(np.int64)]
+    if chunk_at_ns is not None:
+        from_zero.append(chunk_at_ns)
+    for name in _FROM_ARRIVAL:
+        since = columns[name].astype(np.int64)
+        if since.min(initial=0) < -1 or since.max(initial=0) >= most:
+            return False
+        from_zero.append(since + arrival_ns)  # wraps where the arrival is beyond the limit, which is seen first
+    return all(-most < each.min(initial=0) and each.max(initial=0) < most for each in from_zero)
 
 
 def column_dtype(name: str) -> str:
@@ -293,5 +308,6 @@ def _head(exchange: Exchange) -> Head:
     return Head(request.target, request.http_version, request.headers, response.reason, response.headers, detail)
 
 
+_FROM_ARRIVAL = ("request_ns", "first_byte_ns", "last_byte_ns", "failure_ns")
 _BY_NAME = {column.name: column for column in COLUMNS}
 _COLUMN_NAMES = tuple(_BY_NAME)

@@ -37,8 +37,6 @@ def cipher_of(name: str, beginning: Beginning, key: bytes | None) -> PieceCipher
     if not beginning.header.encryption or beginning.version < 2:
         return None
     cipher, wanted = (beginning.header.encryption.get(what) for what in ("cipher", "key_id"))
-    if not beginning.header.encryption:
-        raise CaptureError(f"{name}: header damaged (it is to be encrypted, and does not say how)")
     if cipher != CIPHER:
         raise CaptureError(f"{name}: encrypted with {cipher}; this shadowtape knows {CIPHER}: update it")
     if key is None:

@@ -28,6 +28,7 @@ from captures.walk import NOT_THERE, Damage, Place, Segment, Walker, walk_segmen
 EMPTY = concat([])
 WALKED_SEGMENTS = 4  # of which the pieces are remembered
 HELD_BYTES = 32 << 20
+SEARCHED_BYTES = 64 << 20  # for segments that are not where the index says
 _MOST = LIMITS["exchanges"]
 _ZERO = np.zeros(1, dtype=np.int64)
 
@@ -250,7 +251,7 @@ class CaptureFile:
         if self._moved is None:
             assert self.index is not None
             beginning, stop = self._beginning, self.size - TRAILER_SIZE
-            walker = Walker(self._reader, beginning.sync, beginning.piece, stop=stop)
+            walker = Walker(self._reader, beginning.sync, beginning.piece, stop=stop, patience=SEARCHED_BYTES)
             walker.run()
             self._moved = {each.number: each for each in walker.places}
         found = self._moved.get(place.number)

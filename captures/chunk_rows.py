@@ -31,20 +31,21 @@ def pack_chunks(columns: Columns, since_ns: NDArray[np.int64], sizes: NDArray[np
 
 
 def unpack_chunks(data: bytes, columns: Columns, counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Time from its exchange's arrival and bytes of every chunk, over all flushes of a segment. ``counts``: exchanges of each flush.
+    """Time from its exchange's arrival and bytes of every chunk, over all flushes of a segment. ``counts``: exchanges of each.
 
-    Raises FrameError.
+    Times wrap around: whether they can be is for the caller to see. Raises FrameError.
     """
     per_side = _per_side(columns)
     ends = np.concatenate(([0], np.cumsum(per_side)))
     flushes = np.concatenate(([0], 2 * np.cumsum(np.array(counts, dtype=np.int64))))
     rows = unpack(CHUNK_ROW, data, np.diff(ends[flushes]).tolist())
     stops, lasts, ends_ns = _sides(columns)
-    side_of = np.repeat(np.arange(len(per_side)), per_side)
-    missing = rows["time"].astype(np.int64)
-    summed = np.cumsum(missing)
-    # All that is missing from a chunk to the end of its side: its own and that of the chunks behind it.
-    since = ends_ns[side_of] - (summed[ends[side_of + 1] - 1] - summed + missing)
+    missing = rows["time"].astype(np.int64, copy=False)
+    # A chunk is as far from its side's end as it and the chunks behind it are missing: a sum up to the last, less one up to here.
+    since = np.cumsum(missing)
+    to_the_end = ends_ns[stops] - since[lasts]
+    since -= missing
+    since += np.repeat(to_the_end, per_side[stops])
     sizes = rows["bytes"].astype(np.int64)
     kept = _kept(columns)
     total = np.concatenate(([0], np.cumsum(sizes)))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgpack
 
-from captures.frame import SYNC_SIZE, FrameError
+from captures.frame import LIMITS, SYNC_SIZE, FrameError
 
 ID_SIZE = 16
 KINDS = ("recording", "derived", "run")
@@ -74,6 +74,7 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
         sync = record["sync"]
         checked = (
             all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns", "oldest"))
+            and all(abs(known.get(name, 0)) < LIMITS["time"] for name in ("wall_ns", "expires_ns"))
             and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes", "oldest_of", "encryption"))
             and all(type(lowest) is int for lowest in header.oldest_of.values())
             and all(isinstance(known.get(name, ""), str) for name in ("producer", "policy_digest", "key_id"))

@@ -14,12 +14,13 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, PREVIOUS, Declared
+from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, LABEL_PREFIX, PREVIOUS, Declared
 from captures.confessions import Confessions
-from captures.frame import FrameError
+from captures.frame import LIMITS, FrameError
 
 DIGEST_SIZE = 16
 _DTYPE = re.compile(r"[<|]?([iu][1248]|f[248])")
+_MOST_SEGMENTS = 0xFFFFFFFF
 _COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
 
 
@@ -57,6 +58,9 @@ class Commit:
     def confessing(self, confessions: Confessions) -> "Commit":
         counts = {name: getattr(confessions, name) for name in _COUNTS}
         return replace(self, **counts, sampling_rate=confessions.sampling_rate)
+
+
+_COMMIT_SIZE = len(fields(Commit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +146,32 @@ def unpack_start(payload: bytes) -> Start:
     """Raises FrameError."""
     record = _unpack(payload, "start")
     try:
-        columns = tuple(Declared(*each[:3]) for each in record["columns"])
-        planes = all(len(each) > 2 for each in record["columns"])
-        number, before = record["number"], record["before"]
-    except (TypeError, KeyError, ValueError, IndexError) as error:
+        number, before, declared = record["number"], record["before"], record["columns"]
+    except (TypeError, KeyError) as error:
         raise FrameError("a start record is not one") from error
-    if not _counts((number, before)):
+    if not (_counts((number, before)) and number < _MOST_SEGMENTS and isinstance(declared, list)):
         raise FrameError("a start record is not one")
-    if not _are_possible(columns):
+    if len(declared) > LIMITS["columns"]:
+        raise FrameError(f"a segment declares more columns than the limit ({len(declared)})")
+    if not _are_possible(declared):
         raise FrameError("a segment declares impossible columns")
-    return Start(number, before, columns, planes)
+    columns = tuple(Declared(*each[:3]) for each in declared)
+    return Start(number, before, columns, planes=all(len(each) > 2 for each in declared))
 
 
-def _are_possible(columns: Sequence[Declared]) -> bool:
-    before: set[object] = set()
+def _are_possible(columns: Sequence[object]) -> bool:
+    """Whether each is a name of its own, a dtype, and a minus that can be known by then; or none has a minus (version 1)."""
+    before = {PREVIOUS}
     for column in columns:
-        named = isinstance(column.name, str) and isinstance(column.dtype, str) and _DTYPE.fullmatch(column.dtype)
-        known = type(column.minus) is int or column.minus == PREVIOUS or column.minus in before
-        if not named or not known or column.name in before:
+        if not (isinstance(column, list) and len(column) >= 2 and all(isinstance(each, str) for each in column[:2])):
             return False
-        before.add(column.name)
-    return True
+        name, dtype, *minus = column[:3]
+        if name in before or name == LABEL_PREFIX or not _DTYPE.fullmatch(dtype):
+            return False
+        if minus and type(minus[0]) is not int and not (isinstance(minus[0], str) and minus[0] in before):
+            return False
+        before.add(name)
+    return len({len(column) > 2 for column in columns if isinstance(column, list)}) < 2
 
 
 def pack_index(index: Index) -> bytes:
@@ -182,7 +191,7 @@ def unpack_index(payload: bytes) -> Index:
                 del rows[:]
                 for _ in range(unpacker.read_array_header()):
                     row = unpacker.unpack()[:5]
-                    if not (len(row) == 5 and _integers(row) and _counts(row[:3])):
+                    if not (len(row) == 5 and _counts(row[:3]) and _times(row[3:])):
                         raise FrameError("the index record is not one")
                     rows.extend(row)
                 found[key] = True
@@ -199,22 +208,20 @@ def unpack_index(payload: bytes) -> Index:
 
 
 def _commit(record: object) -> Commit:
-    size = len(fields(Commit))
-    if not (isinstance(record, list) and len(record) >= size):
+    if not (isinstance(record, list) and len(record) >= _COMMIT_SIZE):
         raise FrameError("a commit record is not one")
-    values = record[:size]
-    arrivals, counts = values[2:4], values[:2] + values[4:-1]
-    if not (_counts(counts) and _integers(arrivals) and isinstance(values[-1], int | float)):
+    *counts, rate = record[:_COMMIT_SIZE]
+    if not (_integers(counts[2:4]) and _counts(counts[:2] + counts[4:]) and isinstance(rate, int | float)):
         raise FrameError("a commit record is not one")
-    return replace(Commit(*values), sampling_rate=float(values[-1]))
+    return Commit(*counts, sampling_rate=float(rate))
 
 
-def _integers(values: Sequence[object]) -> bool:
-    return all(type(value) is int for value in values)
+def _times(values: Sequence[object]) -> bool:
+    return all(type(value) is int and abs(value) < LIMITS["time"] for value in values)
 
 
-def _counts(values: Sequence[object]) -> bool:
-    return all(type(value) is int and value >= 0 for value in values)
+def _counts(values: Sequence[Any]) -> bool:
+    return _integers(values) and min(values) >= 0
 
 
 def _pack(record: object) -> bytes:

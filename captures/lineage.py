@@ -1,8 +1,21 @@
 """What a capture that is made from others inherits of their headers."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from captures.header import Header
+
+
+class Opened(Protocol):
+    """A `captures.reader.Capture`, of one file or several."""
+
+    @property
+    def headers(self) -> Iterable[Header]: ...
+
+
+def headers_of(captures: Iterable[Opened]) -> list[Header]:
+    """The headers of all their files."""
+    return [header for capture in captures for header in capture.headers]
 
 
 def labels_of(headers: Iterable[Header]) -> tuple[str, ...]:

@@ -25,14 +25,14 @@ def pack(
     declared: Sequence[Declared], columns: Mapping[str, NDArray[np.generic]], last: MutableMapping[str, int]
 ) -> bytes:
     """The payload of a flush. ``last``: the values of the segment's last row, of columns that are differences to it; updated."""
+    as_declared = {each.name: columns[each.name].astype(each.dtype, copy=False) for each in declared}
     n = len(columns[declared[0].name])
     planes = np.empty((sum(column.width for column in declared), n), dtype=np.uint8)
     at = 0
     for column in declared:
-        values = columns[column.name].astype(column.dtype, copy=False).view(_unsigned(column))
-        planes[at : at + column.width] = (
-            _differences(column, values, columns, last).view(np.uint8).reshape(n, column.width).T
-        )
+        values = np.ascontiguousarray(as_declared[column.name]).view(_unsigned(column))
+        stored = _differences(column, values, as_declared, last)
+        planes[at : at + column.width] = stored.view(np.uint8).reshape(n, column.width).T
         at += column.width
     return planes.tobytes()
 
@@ -58,8 +58,8 @@ def unpack(declared: Sequence[Declared], data: bytes, counts: Sequence[int]) -> 
 
 def _planes(data: bytes, width: int, counts: Sequence[int]) -> NDArray[np.uint8]:
     whole = np.frombuffer(data, dtype=np.uint8)
-    if len(counts) <= 1:
-        return whole.reshape(width, -1) if counts else np.zeros((width, 0), dtype=np.uint8)
+    if len(counts) == 1:
+        return whole.reshape(width, counts[0])
     planes = np.empty((width, sum(counts)), dtype=np.uint8)
     row = 0
     for count in counts:
@@ -82,7 +82,7 @@ def _differences(
             last[column.name] = int(values[-1])
         return values - before
     if isinstance(column.minus, str):
-        return values - columns[column.minus].astype(values.dtype)
+        return values - _modulo(columns[column.minus], column)
     return values - _wrapped(column.minus, column) if column.minus else values
 
 
@@ -90,8 +90,14 @@ def _sums(column: Declared, values: Unsigned, columns: Columns) -> Unsigned:
     if column.minus == PREVIOUS:
         return np.cumsum(values, dtype=values.dtype) + _wrapped(BEFORE_THE_FIRST, column)
     if isinstance(column.minus, str):
-        return values + columns[column.minus].astype(values.dtype)
+        return values + _modulo(columns[column.minus], column)
     return values + _wrapped(column.minus, column) if column.minus else values
+
+
+def _modulo(values: NDArray[np.generic], column: Declared) -> Unsigned:
+    """Another column's values, to the width of this one. A float is its bits."""
+    integers = values.view(f"<u{values.dtype.itemsize}") if values.dtype.kind == "f" else values
+    return integers.astype(_unsigned(column))
 
 
 def _wrapped(value: int, column: Declared) -> Unsigned:

@@ -2,12 +2,13 @@
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.batches import chunks_cover, is_name_column, label_columns
+from captures.batches import are_times, chunks_cover, is_name_column, label_columns
 from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, Column, Columns, Declared, Head
 from captures.frame import CHUNK_SIZE, FrameError
 from captures.index import Start
@@ -28,6 +29,8 @@ def decode_columns(start: Start, data: bytes, counts: Sequence[int]) -> tuple[Co
             columns[column.name] = _as_declared(found[column.name], column.dtype)
         else:
             columns[column.name] = np.full(total, column.absent, dtype=column.dtype)
+    if not are_times(columns):
+        raise FrameError("a time is before its exchange's arrival, or beyond the limit")
     if not start.planes:
         return columns, None
     if HEAD_KEPT.name not in found:
@@ -82,6 +85,11 @@ def decode_heads(data: bytes, n: int, starts: NDArray[np.int64] | None = None) -
     packed = plain_heads(data, n, starts)
     if packed is not None:
         return packed
+    if starts is not None:
+        each = [_unpack_all(data[low:high], _head) for low, high in pairwise(starts.tolist())]
+        if any(len(found) != 1 for found in each):
+            raise FrameError("heads do not fit their exchanges")
+        return [found[0] for found in each]
     heads = _unpack_all(data, _head)
     if len(heads) != n:
         raise FrameError("heads do not fit their exchanges")
@@ -103,7 +111,16 @@ def decode_chunks(data: bytes, columns: Columns, counts: Sequence[int]) -> tuple
     sizes = np.concatenate([np.zeros(0, dtype=np.uint32), *lengths])
     if not chunks_cover(columns, sizes):
         raise FrameError("the chunks of a body do not add up to it")
-    return since + np.repeat(columns["arrival_ns"].astype(np.int64), per_exchange), sizes
+    return since_zero(columns, since), sizes
+
+
+def since_zero(columns: Columns, since_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times of chunks from the capture's zero, out of those from their exchange's arrival. Raises FrameError."""
+    per_exchange = columns["request_chunks"].astype(np.int64) + columns["response_chunks"].astype(np.int64)
+    at_ns = since_ns + np.repeat(columns["arrival_ns"].astype(np.int64), per_exchange)
+    if not are_times(columns, at_ns):
+        raise FrameError("the time of a chunk is beyond the limit")
+    return at_ns
 
 
 def decode_bodies(data: bytes, columns: Columns) -> list[bytes]:
@@ -124,6 +141,9 @@ def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
 def _as_declared(values: NDArray[np.generic], dtype: str) -> NDArray[np.generic]:
     if values.dtype == np.dtype(dtype):
         return values
+    # What a float becomes outside of its type is the machine's choice.
+    if values.dtype.kind == "f" and not np.all(np.abs(values) < 2.0**63):
+        raise FrameError("a column holds values outside its type")
     with np.errstate(invalid="ignore"):
         converted = values.astype(dtype)
     if not np.array_equal(converted, values):

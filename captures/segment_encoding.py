@@ -10,7 +10,15 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.batches import EMPTY_HEAD, chunk_counts, chunks_cover, full_columns, is_name_column, label_columns
+from captures.batches import (
+    EMPTY_HEAD,
+    are_times,
+    chunk_counts,
+    chunks_cover,
+    full_columns,
+    is_name_column,
+    label_columns,
+)
 from captures.chunk_rows import pack_chunks
 from captures.columns import HEAD_KEPT, LABEL_PREFIX, Batch, Columns, Head
 from captures.compression import Stream, stream
@@ -151,6 +159,8 @@ def _check(batch: Batch, columns: Columns, counts: NDArray[np.int64]) -> None:
         raise ValueError("chunks and the columns request_chunks and response_chunks differ")
     if not chunks_cover(columns, batch.chunk_bytes):
         raise ValueError("the chunks of a body do not add up to it")
+    if not are_times(columns, batch.chunk_at_ns):
+        raise ValueError("a time is before its exchange's arrival, or beyond the limit")
 
 
 def _pack_heads(heads: Sequence[Head]) -> list[bytes]:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from captures.batches import chunk_counts
 from captures.chunk_rows import unpack_chunks
 from captures.columns import Batch
 from captures.compression import decompress
@@ -17,6 +16,7 @@ from captures.segment_decoding import (
     decode_heads,
     decode_messages,
     decode_names,
+    since_zero,
 )
 from captures.walk import Damage, Flush, Place, Segment
 
@@ -79,10 +79,7 @@ def decode_segment(segment: Segment, payloads: Payloads, counts: list[int]) -> B
         since, sizes = unpack_chunks(_joined(flushes, payloads, Kind.CHUNKS), columns, counts)
         messages = _joined(flushes, payloads, Kind.MESSAGES)
         plain, found = decode_messages(messages, columns, head_kept, bodies=Kind.BODIES in payloads)
-        at_ns = since + np.repeat(
-            columns["arrival_ns"].astype(np.int64), chunk_counts(Batch(columns, (), [], since, sizes, []))
-        )
-        return Batch(columns, names, plain, at_ns, sizes, found)
+        return Batch(columns, names, plain, since_zero(columns, since), sizes, found)
     heads = decode_heads(_joined(flushes, payloads, Kind.HEADS), n)
     times, sizes = decode_chunks(_joined(flushes, payloads, Kind.CHUNKS), columns, counts)
     bodies = decode_bodies(_joined(flushes, payloads, Kind.BODIES), columns) if Kind.BODIES in payloads else []

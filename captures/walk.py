@@ -180,9 +180,17 @@ class Walker:
     hex, of what was committed.
     """
 
-    def __init__(self, reader: PieceReader, sync: bytes, header: Piece, *, stop: int | None = None) -> None:
-        """``stop``: walk no further. Raises FrameError (the disk)."""
-        self._reader, self._sync, self._until = reader, sync, stop
+    def __init__(
+        self,
+        reader: PieceReader,
+        sync: bytes,
+        header: Piece,
+        *,
+        stop: int | None = None,
+        patience: int | None = None,
+    ) -> None:
+        """``stop``: walk no further. ``patience``: bytes that may be searched for markers, all together. Raises FrameError."""
+        self._reader, self._sync, self._until, self._patience = reader, sync, stop, patience
         self._claimed: int | None = None
         self._hash = hashlib.blake2b(reader.seal(header), digest_size=DIGEST_SIZE)
         self._open: _Open | None = None
@@ -317,8 +325,10 @@ class Walker:
         return found is not None
 
     def _marker_from(self, at: int) -> int | None:
-        while at < self._stop:
+        while at < self._stop and (self._patience is None or self._patience > 0):
             size = min(SEARCH_BYTES + SYNC_SIZE - 1, self._stop - at)
+            if self._patience is not None:
+                self._patience -= size
             with suppress(FrameError):  # what the disk cannot read is no marker
                 found = self._reader.far_bytes(at, size).find(self._sync)
                 if found >= 0:

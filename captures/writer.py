@@ -63,11 +63,16 @@ class CaptureWriter:
         """Writes the header. ``key``: encrypt with it (and say so in the header). ``small``: whether a segment that begins when so
         many raw bytes were taken since the last flush is made small, or fast.
 
-        Raises ValueError (sync marker, segment_bytes, a key of another length, a header that promises encryption without a key) and
-        what ``write`` raises.
+        Raises ValueError (sync marker, segment_bytes, too many labels, a key of another length, a header that promises encryption
+        without a key) and what ``write`` raises.
         """
         if not 0 < segment_bytes <= SEGMENT_BYTES:
             raise ValueError(f"segment_bytes is between 1 and {SEGMENT_BYTES}")
+        declared = len(start_of(0, 0, header.labels).columns)
+        if declared > LIMITS["columns"]:
+            raise ValueError(
+                f"{len(header.labels)} labels are {declared - LIMITS['columns']} more than a file can have"
+            )
         if key is None and header.encryption:
             raise ValueError("the header promises encryption, and there is no key")
         if key is not None:

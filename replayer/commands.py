@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 
 from captures.amounts import duration_ns
+from captures.console import TapeKeyOption
 from captures.errors import UsageError
+from captures.tape_key import tape_key
 from replayer.attempt import Attempts
 from replayer.replay import MAX_IN_FLIGHT, Load, Options, RunResult, dry_run
 from replayer.replay import replay as run_replay
@@ -87,6 +89,7 @@ def replay(
     dry_run_only: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
     ] = False,
+    tape_key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/reference.md).")] = False,
 ) -> int:
     """Send a capture at a target, at its recorded times, and judge the result.
@@ -114,6 +117,7 @@ def replay(
         transforms=transform or (),
         seed=seed,
         allow_paths=allow_path or (),
+        tape_key=tape_key(tape_key_file),
     )
     if dry_run_only:
         figures = dry_run(load)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.exchange import Exchange, Flags
+from captures.inspection import committed
 from captures.reader import Capture
 from replayer.rails import sendable
 from transforms.plan import schedule_of
@@ -74,8 +75,8 @@ def plan_of(
         asked = (exchange.request for exchange in read_heads(view, ordinals))
         return [f"{request.method} {request.target.partition('?')[0]}" for request in asked]
 
-    # Before bodies are looked at, what is lost has lost even its columns: no row could stand for it.
-    gone = sum(damage.exchanges_lost or 0 for capture in captures for damage in capture.damage)
+    # What an unsealed file lost has no ordinal: no row could stand for it.
+    gone = sum(committed(capture) - len(capture) for capture in captures)
     lost = np.concatenate([capture.lost() for capture in captures]) if check else np.zeros(len(view), dtype=np.bool_)
     allowed = sendable(view.column("flags").astype(np.uint32), allow_paths, lines)
     damaged = gone + int(np.count_nonzero((allowed & lost)[schedule.source]))

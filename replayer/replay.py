@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from captures.amounts import exact
 from captures.confessions import Confessions
 from captures.errors import RefusedError, UsageError
+from captures.lineage import headers_of
 from captures.opening import open_capture
 from captures.reader import Capture
 from replayer import objective
@@ -53,6 +54,7 @@ class Load:
     transforms: Sequence[str] = ()
     seed: int = 0
     allow_paths: Sequence[str] = ()
+    tape_key: bytes | None = field(default=None, repr=False)  # of encrypted captures; None: the one in the environment
 
     def __post_init__(self) -> None:
         """Raises UsageError in the words of who wrote it: not everybody knows which transform is behind ``--speed``."""
@@ -99,7 +101,7 @@ def dry_run(load: Load) -> dict[str, object]:
     """What a replay would send. Opens no connection. Raises UsageError, CaptureError."""
     chain = build_all(load.steps)
     with ExitStack() as stack:
-        captures = open_all(load.captures, stack)
+        captures = open_all(load, stack)
         scratch = stack.enter_context(Scratch())
         plan = plan_of(
             captures, chain, seed=load.seed, allow_paths=load.allow_paths, check=False, allocate=scratch.array
@@ -126,7 +128,7 @@ def replay(
     objectives = [_about_one_target(text) for text in require]
     aim, chain = parse_target(target), build_all(load.steps)
     with ExitStack() as stack:
-        captures = open_all(load.captures, stack)
+        captures = open_all(load, stack)
         rails(aim, captures, options)
         scratch = stack.enter_context(Scratch())
         plan = plan_of(captures, chain, seed=load.seed, allow_paths=load.allow_paths, allocate=scratch.array)
@@ -154,9 +156,14 @@ def _about_one_target(text: str) -> Objective:
     return parsed
 
 
-def open_all(paths: Sequence[Path | str], stack: ExitStack) -> list[Capture]:
+def open_all(load: Load, stack: ExitStack) -> list[Capture]:
     """Raises CaptureError."""
-    return [stack.enter_context(open_capture(path)) for path in paths]
+    return [stack.enter_context(open_capture(path, key=load.tape_key)) for path in load.captures]
+
+
+def key_of(captures: Sequence[Capture]) -> bytes | None:
+    """What is made from an encrypted capture is encrypted with its key."""
+    return next((capture.tape_key for capture in captures if capture.encrypted), None)
 
 
 def rails(target: Target, captures: Sequence[Capture], options: Options) -> None:
@@ -164,7 +171,7 @@ def rails(target: Target, captures: Sequence[Capture], options: Options) -> None
     check_target(
         target,
         look_around(target),
-        [capture.header for capture in captures],
+        headers_of(captures),
         allow_hosts=options.allow_hosts,
         allow_source=options.allow_source,
     )
@@ -244,11 +251,12 @@ def _write(
 ) -> None:
     attempts = sent.attempts[target.role]
     inputs = inputs_of(plan.captures)
-    headers = [capture.header for capture in plan.captures]
+    headers = headers_of(plan.captures)
     header = run_header("replay", sent.wall_ns, inputs, headers, headers[0] if kept else None)
     batches = batches_of(attempts, plan, sent.targets, sent.target_of, kept, protector(plan.captures, new_key()))
     truncated = sum(reply.truncated for reply in kept.values())
-    folder.write_tape(TAPE, header, batches, Confessions(seen=len(attempts), truncated=truncated))
+    confessions = Confessions(seen=len(attempts), truncated=truncated)
+    folder.write_tape(TAPE, header, batches, confessions, key=key_of(plan.captures))
     run: dict[str, object] = {
         "run_id": folder.run_id,
         "command": "replay",

@@ -46,9 +46,11 @@ class RunFolder:
         with self._writing():
             (self.partial / name).write_text(text, encoding="utf-8")
 
-    def write_tape(self, name: str, header: Header, batches: Iterable[Batch], confessions: Confessions) -> None:
-        """A sealed capture of what was attempted. Raises UsageError: the folder cannot be written."""
-        with self._writing(), create_capture(self.partial / name, header) as tape:
+    def write_tape(
+        self, name: str, header: Header, batches: Iterable[Batch], confessions: Confessions, *, key: bytes | None = None
+    ) -> None:
+        """A sealed capture of what was attempted, encrypted where a ``key`` is given. Raises UsageError: it cannot be written."""
+        with self._writing(), create_capture(self.partial / name, header, key=key) as tape:
             for batch in batches:
                 tape.append(batch)
                 tape.flush(confessions)

@@ -15,6 +15,7 @@ from captures.columns import Batch
 from captures.confessions import Confessions
 from captures.errors import RefusedError
 from captures.exchange import Exchange, Headers
+from captures.lineage import headers_of
 from captures.privacy.key import key_id
 from replayer.account import broken_off, inputs_of, interruption, notes, protector
 from replayer.answers import MOST_FEATURES, Heard, describe, groups_of, tally_of
@@ -28,7 +29,7 @@ from replayer.fold import numbers, series, spread_ms
 from replayer.judge import Evidence, judge_all
 from replayer.objective import LABELS, Objective
 from replayer.plan import Plan, figures, plan_of
-from replayer.replay import EXIT_INTERRUPTED, KEPT_BYTES, Load, Options, RunResult, open_all, rails
+from replayer.replay import EXIT_INTERRUPTED, KEPT_BYTES, Load, Options, RunResult, key_of, open_all, rails
 from replayer.report import html
 from replayer.runs import TAPE, RunFolder, create_run, discard, machine, new_key, new_run_id, now, run_header, versions
 from replayer.sending import DRAIN_MARGIN_NS, Progress, Sent, send
@@ -61,7 +62,7 @@ def shadow(
     steps = build_all(load.steps)
     targets = targets_of(contest)
     with ExitStack() as stack:
-        captures = open_all(load.captures, stack)
+        captures = open_all(load, stack)
         for target in targets.values():
             rails(target, captures, options)
         plan, left_out = comparable_rows(
@@ -96,7 +97,7 @@ def shadow(
                 "shadow",
                 sent.wall_ns,
                 inputs_of(plan.captures),
-                [capture.header for capture in plan.captures],
+                headers_of(plan.captures),
                 plan.captures[0].header,
             ),
             batches,
@@ -104,6 +105,7 @@ def shadow(
                 seen=len(plan.schedule) * len(heard),
                 truncated=sum(reply.truncated for replies in raw.values() for reply in replies.values()),
             ),
+            key=key_of(plan.captures),
         )
         run = _run(folder, plan, sent, load, contest, options, [written(step) for step in steps], result)
         run |= {"targets": {target.role: target.url for target in named}, "require": list(require)}

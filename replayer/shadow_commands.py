@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from captures.console import TapeKeyOption
 from captures.errors import UsageError
 from captures.privacy.key import parse_key
+from captures.tape_key import tape_key
 from replayer.commands import print_result, read_duration_ns, read_header, show_progress, told
 from replayer.compare.comparators import Predictions
 from replayer.contest import BUILT_IN, Contest
@@ -111,6 +113,7 @@ def shadow(
         list[int] | None,
         typer.Option(metavar="STATUS", min=100, max=599, help="A status that may differ from the recorded one."),
     ] = None,
+    tape_key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/reference.md).")] = False,
 ) -> int:
     """Compare a candidate's answers with recorded ones, or with those of a live baseline.
@@ -147,6 +150,7 @@ def shadow(
         transforms=transform or (),
         seed=seed,
         allow_paths=allow_path or (),
+        tape_key=tape_key(tape_key_file),
     )
     options = Options(
         headers=tuple(read_header(text, os.environ) for text in header or ()),

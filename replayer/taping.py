@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from captures.batches import batch_of
 from captures.columns import LABEL_PREFIX, Batch, Head
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
-from captures.lineage import labels_of
+from captures.lineage import headers_of, labels_of
 from replayer.attempt import Attempts, Reply
 from replayer.plan import Plan
 
 BATCH = 4096
-INHERITED = np.uint32(Flags.INFERENCE)
+INHERITED = np.uint32(Flags.INFERENCE | Flags.SYNTHETIC)
 WITHOUT_BODIES = np.uint32(Flags.REQUEST_DROPPED | Flags.RESPONSE_DROPPED)
 
 type Protect = Callable[[int, Sequence[Exchange]], list[Exchange]]
@@ -58,7 +58,7 @@ def _columns(
     def since(at_ns: NDArray[np.int64], where: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.where(where & (at_ns[rows] >= 0), at_ns[rows] - arrival, -1)
 
-    labels = [LABEL_PREFIX + name for name in labels_of(capture.header for capture in plan.captures)]
+    labels = [LABEL_PREFIX + name for name in labels_of(headers_of(plan.captures))]
     inherited = {name: view.column(name)[source] for name in ("method", "route", "codec", "model", *labels)}
     return Batch(
         columns=inherited
@@ -142,9 +142,7 @@ def _exchange(attempts: Attempts, plan: Plan, target: str, row: int, reply: Repl
         session=int(plan.schedule.session[row]),
         flags=flags | Flags.RESPONSE_TRUNCATED if reply.truncated else flags,
         labels=tuple(
-            (name, value)
-            for name in labels_of(capture.header for capture in plan.captures)
-            if (value := named(LABEL_PREFIX + name))
+            (name, value) for name in labels_of(headers_of(plan.captures)) if (value := named(LABEL_PREFIX + name))
         ),
         origin=Origin(
             row=row,

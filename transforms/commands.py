@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from captures.batches import batch_of
 from captures.confessions import Confessions
+from captures.console import TapeKeyOption
 from captures.errors import UsageError
 from captures.exchange import Flags
 from captures.header import Header
@@ -21,6 +22,7 @@ from captures.lineage import expiry_of, labels_of
 from captures.opening import open_capture
 from captures.outputs import check_output, create_output
 from captures.reader import Capture
+from captures.tape_key import tape_key
 from captures.version import __version__
 from transforms import catalogue
 from transforms.derive import derive
@@ -28,6 +30,7 @@ from transforms.plan import schedule_of
 from transforms.receipt import receipt
 from transforms.receipt_text import text
 from transforms.schedule import Schedule
+from transforms.schedule_files import Scratch
 from transforms.transform import apply, describe
 from transforms.view import View
 
@@ -43,6 +46,7 @@ def transform(
     receipt_file: Annotated[
         Path | None, typer.Option("--receipt", metavar="FILE", help="Write the receipt here, as JSON.")
     ] = None,
+    key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Apply transforms to a capture and write a new one, with a receipt that proves what changed.
@@ -64,9 +68,9 @@ def transform(
         raise UsageError(f"nothing to do: add -t NAME:OPTION=VALUE; there are: {', '.join(sorted(catalogue.names()))}")
     chain = catalogue.build_all(transforms)
     _check_new(out, receipt_file)
-    with open_capture(capture) as read:
-        view = View([read])
-        plan, dropped = schedule_of([read], lost=[read.lost()])
+    with open_capture(capture, key=tape_key(key_file)) as read, Scratch() as scratch:
+        view = View([read], allocate=scratch.array)
+        plan, dropped = schedule_of([read], lost=[read.lost()], allocate=scratch.array)
         if not len(plan):
             why = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it is empty"
             raise UsageError(f"{read.path}: nothing in it can be sent again: {why}")
@@ -109,8 +113,8 @@ def _header(read: Capture, plan: Schedule, schedule: Schedule, chain: list[str],
         source_digests=old.source_digests,
         inputs=({"path": Path(read.path).name, "digest": read.digest, "file_id": old.file_id.hex()},),
         notes={"chain": chain, "seed": seed, "schedule": schedule.digest},
-        expires_ns=expiry_of([old]),
-        labels=labels_of([old]),
+        expires_ns=expiry_of(read.headers),
+        labels=labels_of(read.headers),
     )
 
 

@@ -81,8 +81,8 @@ def parse_response(data: bytes, method: str = "") -> RecordedResponse | None:
 
 
 def message_end(data: bytes | bytearray, start: int) -> int | None:
-    """Where the message that starts at ``start`` ends by its own framing. Beyond the end of ``data``: it ends there
-    (Content-Length) or not before (chunked). None: the head is not all there or does not say, or what follows is not framed as it says.
+    """Where the message that starts at ``start`` ends by its own framing. Beyond the end of ``data``: there (Content-Length), or
+    not before (chunked). None: the head is not all there or does not say, or what follows is not framed as it says.
     """
     kind = _STATUS_LINE if data[start : start + 5] == b"HTTP/" else _REQUEST_LINE
     end = _HEAD_END.search(data, start, start + _HEAD_LIMIT)
