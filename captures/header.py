@@ -8,6 +8,7 @@ from typing import Literal
 import msgpack
 
 from captures.frame import LIMITS, SYNC_SIZE, FrameError
+from captures.index import MOST_CONTAINERS, few_containers
 
 ID_SIZE = 16
 KINDS = ("recording", "derived", "run")
@@ -45,6 +46,8 @@ class Header:
             raise ValueError(f"kind is one of {', '.join(KINDS)}")
         if len(set(self.labels)) != len(self.labels) or "" in self.labels:
             raise ValueError("a label has a name, and no two have the same")
+        if abs(self.wall_ns) >= LIMITS["time"]:
+            raise ValueError("wall_ns is beyond what a capture can hold")
 
 
 def source_digest(recording_id: bytes, host: str, port: int) -> str:
@@ -66,7 +69,9 @@ def pack_header(header: Header, sync: bytes) -> bytes:
 def unpack_header(payload: bytes) -> tuple[Header, bytes]:
     """The header and the sync marker. Unknown keys are ignored. Raises FrameError."""
     try:
-        record = msgpack.unpackb(payload, unicode_errors="surrogatepass", strict_map_key=False)
+        record = msgpack.unpackb(
+            payload, unicode_errors="surrogatepass", strict_map_key=False, **few_containers(MOST_CONTAINERS)
+        )
         known = {item.name: record[item.name] for item in fields(Header) if item.name in record or _required(item.name)}
         for name in ("source_digests", "inputs", "labels"):
             known[name] = tuple(known.get(name, ()))
@@ -74,7 +79,6 @@ def unpack_header(payload: bytes) -> tuple[Header, bytes]:
         sync = record["sync"]
         checked = (
             all(isinstance(known.get(name, 0), int) for name in ("number", "wall_ns", "expires_ns", "oldest"))
-            and all(abs(known.get(name, 0)) < LIMITS["time"] for name in ("wall_ns", "expires_ns"))
             and all(isinstance(known.get(name, {}), dict) for name in ("policy", "notes", "oldest_of", "encryption"))
             and all(type(lowest) is int for lowest in header.oldest_of.values())
             and all(isinstance(known.get(name, ""), str) for name in ("producer", "policy_digest", "key_id"))

@@ -6,7 +6,7 @@
 import re
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any, overload
 
@@ -21,6 +21,7 @@ from captures.frame import LIMITS, FrameError
 DIGEST_SIZE = 16
 _DTYPE = re.compile(r"[<|]?([iu][1248]|f[248])")
 _MOST_SEGMENTS = 0xFFFFFFFF
+MOST_CONTAINERS = 1 << 16  # in a record that is not an index
 _COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
 
 
@@ -129,7 +130,7 @@ def pack_commit(commit: Commit) -> bytes:
 
 def unpack_commit(payload: bytes) -> Commit:
     """Raises FrameError."""
-    return _commit(_unpack(payload, "commit"))
+    return _commit(unpack_record(payload, "commit"))
 
 
 def pack_start(start: Start) -> bytes:
@@ -144,7 +145,7 @@ def start_of(number: int, before: int, label_columns: Sequence[str]) -> Start:
 
 def unpack_start(payload: bytes) -> Start:
     """Raises FrameError."""
-    record = _unpack(payload, "start")
+    record = unpack_record(payload, "start")
     try:
         number, before, declared = record["number"], record["before"], record["columns"]
     except (TypeError, KeyError) as error:
@@ -182,7 +183,9 @@ def pack_index(index: Index) -> bytes:
 def unpack_index(payload: bytes) -> Index:
     """Row by row: an index may be long. Raises FrameError."""
     rows, found = array("q"), dict[object, Any]()
-    unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(payload), 1), strict_map_key=False)
+    # A row takes six bytes at the least.
+    few = few_containers(len(payload) // 6 + 2)
+    unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(payload), 1), strict_map_key=False, **few)
     unpacker.feed(payload)
     try:
         for _ in range(unpacker.read_map_header()):
@@ -211,9 +214,9 @@ def _commit(record: object) -> Commit:
     if not (isinstance(record, list) and len(record) >= _COMMIT_SIZE):
         raise FrameError("a commit record is not one")
     *counts, rate = record[:_COMMIT_SIZE]
-    if not (_integers(counts[2:4]) and _counts(counts[:2] + counts[4:]) and isinstance(rate, int | float)):
+    if not (_times(counts[2:4]) and _counts(counts[:2] + counts[4:]) and isinstance(rate, int | float)):
         raise FrameError("a commit record is not one")
-    return Commit(*counts, sampling_rate=float(rate))
+    return Commit(*[*counts, float(rate)])
 
 
 def _times(values: Sequence[object]) -> bool:
@@ -221,7 +224,7 @@ def _times(values: Sequence[object]) -> bool:
 
 
 def _counts(values: Sequence[Any]) -> bool:
-    return _integers(values) and min(values) >= 0
+    return set(map(type, values)) <= {int} and min(values) >= 0
 
 
 def _pack(record: object) -> bytes:
@@ -229,8 +232,25 @@ def _pack(record: object) -> bytes:
     return packed
 
 
-def _unpack(payload: bytes, what: str) -> Any:
+def unpack_record(payload: bytes, what: str) -> Any:
+    """A msgpack record of a few kilobytes. Raises FrameError."""
     try:
-        return msgpack.unpackb(payload, strict_map_key=False)
+        return msgpack.unpackb(
+            payload, strict_map_key=False, unicode_errors="surrogatepass", **few_containers(MOST_CONTAINERS)
+        )
     except (ValueError, msgpack.UnpackException) as error:
         raise FrameError(f"a {what} record is not one") from error
+
+
+def few_containers(most: int) -> dict[str, Callable[[Any], Any]]:
+    """For msgpack: an array of arrays may take sixty times the memory of its bytes, so that there are so many and no more."""
+    left = most
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise FrameError("a record has too many arrays and maps")
+        return container
+
+    return {"list_hook": count, "object_hook": count}

@@ -11,7 +11,7 @@ from captures.exchange import NO_FLAGS, Chunk, Exchange, Failure, FailureKind, F
 from captures.testing import capture_bytes, capture_of, example_exchange, example_exchanges
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=8)
-ARRIVAL = st.integers(0, 2**62)
+ARRIVAL = st.integers(0, 2**61)
 SINCE = st.integers(0, 2**40)
 HEADERS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
 
@@ -21,7 +21,7 @@ def exchanges(draw: st.DrawFn) -> Exchange:
     at = draw(ARRIVAL)
     later = st.one_of(st.just(-1), SINCE.map(lambda since: at + since))
     # Chunks may come before the arrival: a clock may step between a producer's two sources.
-    chunks = st.lists(st.builds(Chunk, st.integers(0, 2**62), st.binary(max_size=20)), max_size=3).map(tuple)
+    chunks = st.lists(st.builds(Chunk, st.integers(0, 2**62 - 1), st.binary(max_size=20)), max_size=3).map(tuple)
     request = st.builds(
         Request,
         method=TEXT,

@@ -1,5 +1,6 @@
 """Start, commit and index records."""
 
+import tracemalloc
 from dataclasses import astuple
 
 import msgpack
@@ -96,3 +97,18 @@ def test_no_msgpack_is_damage(payload: bytes) -> None:
     for unpack in (unpack_commit, unpack_start, unpack_index):
         with pytest.raises(FrameError):
             unpack(payload)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [b"\x90", b"\x80"])
+def test_a_record_of_nothing_but_arrays_or_maps_costs_little(sign: bytes) -> None:
+    """As Python objects they would take sixty times their bytes."""
+    bomb = b"\xdd\x00\x1f\xff\xff" + sign * 0x1FFFFF
+    for unpack, payload in ((unpack_commit, bomb), (unpack_start, bomb), (unpack_index, b"\x81\xa6commit" + bomb)):
+        tracemalloc.start()
+        try:
+            with pytest.raises(FrameError):
+                unpack(payload)
+            assert tracemalloc.get_traced_memory()[1] < 64 << 20
+        finally:
+            tracemalloc.stop()

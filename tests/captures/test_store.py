@@ -1,7 +1,6 @@
 """Files: names, locks, several readers, a disk that is full."""
 
 import errno
-import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,27 +96,6 @@ def test_paths_that_are_refused(tmp_path: Path, name: str, message: str) -> None
     with pytest.raises(UsageError, match=message):
         create_capture(tmp_path / name, example_header())
     assert (tmp_path / "taken.tape").read_bytes() == b"precious"
-
-
-def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "empty.tape").touch()
-    for name, message in (
-        ("missing.tape", "no such file"),
-        ("pipe", "not a regular file"),
-        ("empty.tape", "empty"),
-    ):
-        with pytest.raises(CaptureError, match=message):
-            open_capture(tmp_path / name)
-
-
-def test_an_expired_capture_is_refused_with_its_date(tmp_path: Path) -> None:
-    path = write_example(tmp_path / "a.tape", [example_exchange()], expires_ns=1_700_000_000 * 10**9)
-    with pytest.raises(CaptureError, match="expired on 2023-11-14 22:13 UTC"):
-        open_capture(path)
-
-    later = write_example(tmp_path / "b.tape", [example_exchange()], expires_ns=2**63 - 1)
-    open_capture(later).close()
 
 
 def test_a_full_disk_raises_as_it_comes_and_costs_what_did_not_fit(tmp_path: Path) -> None:
