@@ -155,15 +155,14 @@ def chunks_cover(columns: Columns, chunk_bytes: NDArray[np.uint32]) -> bool:
 def are_times(columns: Columns, chunk_at_ns: NDArray[np.int64] | None = None) -> bool:
     """Whether every time can be: none before its exchange's arrival (but for chunks', and -1), none beyond the limit."""
     arrival_ns, most = columns["arrival_ns"].astype(np.int64), LIMITS["time"]
-    from_zero = [arrival_ns, columns["intended_ns"].astype(np.int64)]
-    if chunk_at_ns is not None:
-        from_zero.append(chunk_at_ns)
-    for name in _FROM_ARRIVAL:
-        since = columns[name].astype(np.int64)
-        if since.min(initial=0) < -1 or since.max(initial=0) >= most:
-            return False
-        from_zero.append(since + arrival_ns)  # wraps where the arrival is beyond the limit, which is seen first
-    return all(-most < each.min(initial=0) and each.max(initial=0) < most for each in from_zero)
+    from_zero = [arrival_ns, columns["intended_ns"].astype(np.int64), *([] if chunk_at_ns is None else [chunk_at_ns])]
+    if not all(-most < each.min(initial=0) and each.max(initial=0) < most for each in from_zero):
+        return False
+    durations = [columns[name].astype(np.int64) for name in _FROM_ARRIVAL]
+    return all(
+        each.min(initial=0) >= -1 and each.max(initial=0) < most and (arrival_ns + each).max(initial=0) < most
+        for each in durations
+    )
 
 
 def column_dtype(name: str) -> str:

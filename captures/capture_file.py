@@ -63,7 +63,7 @@ class CaptureFile:
         self._found: dict[Damage, None] = {}
         self._walked: OrderedDict[int, Segment] = OrderedDict()
         self._moved: dict[int, Place] | None = None
-        self._contradicting: set[int] = set()
+        self._contradicting: set[tuple[int, int]] = set()  # (position, exchanges): that many do not decode together
         self._load()
 
     @property
@@ -156,7 +156,7 @@ class CaptureFile:
         self._reader.forget()
         if damage:
             self.report(damage)
-        return 0 if position in self._contradicting else sum(counts)
+        return 0 if (position, sum(counts)) in self._contradicting else sum(counts)
 
     def check(self, position: int) -> Batch:
         """Read and decode every byte of a segment; what is wrong is reported. Gives its columns, as `columns` does."""
@@ -180,6 +180,7 @@ class CaptureFile:
 
     def _decode(self, position: int, kinds: Collection[Kind]) -> Batch:
         segment, place = self.segment(position), self.places[position]
+        counts: list[int] = [segment.exchanges]
         try:
             check_limits(segment, kinds)
             payloads, counts, damage = read_payloads(self._reader, segment, place, kinds)
@@ -189,7 +190,7 @@ class CaptureFile:
         except FrameError as error:
             # Its checksums are right: whoever wrote it was wrong.
             self.report(Damage(place.offset, place.number, str(error), place.exchanges))
-            self._contradicting.add(position)
+            self._contradicting.add((position, sum(counts)))
             return EMPTY
         finally:
             self._reader.forget()

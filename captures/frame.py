@@ -124,7 +124,7 @@ def unpack_piece_header(data: bytes, offset: int, *, encrypted: bool = False) ->
     if stored > _STORED or raw > _RAW or (kind in META_KINDS and stored > _META):
         raise FrameError(f"a piece claims more bytes than the limit ({kind_name(kind)}: {stored} stored, {raw} raw)")
     if kind in _KINDS:
-        if flags & ~(_ZSTD | _ENCRYPTED):
+        if flags & ~(_ZSTD | _ENCRYPTED) or (flags & _ZSTD and kind in META_KINDS):
             raise FrameError(f"a piece has unknown flags ({kind_name(kind)}: {flags})")
         if bool(flags & _ENCRYPTED) != encrypted:
             raise FrameError(f"a piece in clear in an encrypted file, or the reverse ({kind_name(kind)})")

@@ -238,7 +238,7 @@ def unpack_record(payload: bytes, what: str) -> Any:
         return msgpack.unpackb(
             payload, strict_map_key=False, unicode_errors="surrogatepass", **few_containers(MOST_CONTAINERS)
         )
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, msgpack.UnpackException) as error:  # TypeError: a map as the key of a map
         raise FrameError(f"a {what} record is not one") from error
 
 

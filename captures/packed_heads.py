@@ -17,13 +17,13 @@ _MOST_TEXTS = 256  # texts of one array that are worth looking at by column
 
 
 class PackedHeads(Sequence[Head]):
-    """``data``: heads one after the other; ``starts``: where each begins, and where the last ends."""
+    """``data``: heads, and what stands between them; ``starts`` and ``stops``: where each begins and ends."""
 
-    def __init__(self, data: bytes, starts: NDArray[np.int64]) -> None:
-        self._data, self._starts = data, starts
+    def __init__(self, data: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
+        self._data, self._starts, self._stops = data, starts, stops
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        return len(self._starts)
 
     @overload
     def __getitem__(self, at: int) -> Head: ...
@@ -34,12 +34,12 @@ class PackedHeads(Sequence[Head]):
             first, stop, step = at.indices(len(self))
             if step != 1:
                 return [self[each] for each in range(first, stop, step)]
-            return PackedHeads(self._data, self._starts[first : max(stop, first) + 1])
+            return PackedHeads(self._data, self._starts[first:stop], self._stops[first:stop])
         if not -len(self) <= at < len(self):
             raise IndexError(at)
         row = at % len(self)
         target, version, request, reason, response, detail = msgpack.unpackb(
-            self._data[self._starts[row] : self._starts[row + 1]]
+            self._data[self._starts[row] : self._stops[row]]
         )
         return Head(target, version, _pairs(request), reason, _pairs(response), detail)
 
@@ -49,14 +49,18 @@ class PackedHeads(Sequence[Head]):
     __hash__ = None  # type: ignore[assignment]  # compares by its contents
 
 
-def plain_heads(data: bytes, n: int, starts: NDArray[np.int64] | None = None) -> PackedHeads | None:
+def plain_heads(data: bytes, n: int) -> PackedHeads | None:
     """``data`` as ``n`` heads of the usual form: six elements, short texts, ASCII. None: something is unusual or wrong, and has to
     be looked at one by one.
     """
-    if starts is None and (starts := _starts(data, n)) is None:
-        return None
+    bounds = _starts(data, n)
+    return None if bounds is None else heads_within(data, bounds[:-1], bounds[1:])
+
+
+def heads_within(data: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> PackedHeads | None:
+    """The same, where it is known where each begins and ends. What stands between them is ASCII too, or nothing is plain."""
     try:
-        return PackedHeads(data, starts) if _are_plain(data, starts) else None
+        return PackedHeads(data, starts, stops) if _are_plain(data, starts, stops) else None
     except IndexError:  # a text reaches beyond the end
         return None
 
@@ -76,19 +80,19 @@ def _starts(data: bytes, n: int) -> NDArray[np.int64] | None:
     return np.array(starts, dtype=np.int64) if starts[-1] == len(data) else None
 
 
-def _are_plain(data: bytes, starts: NDArray[np.int64]) -> bool:
+def _are_plain(data: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
     """Whether every head is texts where texts belong, and pairs where pairs do, in ASCII. All heads are looked at together, text by
     text. Raises IndexError.
     """
     cells = np.frombuffer(data, dtype=np.uint8)
-    look = _Look(cells, starts[:-1].copy())
+    look = _Look(cells, starts.copy())
     if not np.all(cells[look.at] == _ARRAY + _FIELDS):
         return False
     look.signs += len(look.at)
     look.at += 1
     whole = look.text() and look.text() and look.pairs() and look.text() and look.pairs() and look.text()
     # Every byte above 127 is a sign of msgpack's: then no text has one, and every text is what it will be decoded to.
-    return whole and np.array_equal(look.at, starts[1:]) and look.signs == int(np.count_nonzero(cells > _ASCII))
+    return whole and np.array_equal(look.at, stops) and look.signs == int(np.count_nonzero(cells > _ASCII))
 
 
 class _Look:

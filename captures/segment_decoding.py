@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
 import msgpack
 import numpy as np
@@ -12,8 +11,10 @@ from captures.batches import are_times, chunks_cover, is_name_column, label_colu
 from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, Column, Columns, Declared, Head
 from captures.frame import CHUNK_SIZE, FrameError
 from captures.index import Start
-from captures.packed_heads import plain_heads
+from captures.packed_heads import heads_within, plain_heads
 from captures.planes import unpack
+
+_GREAT = 2.0**63
 
 
 def decode_columns(start: Start, data: bytes, counts: Sequence[int]) -> tuple[Columns, NDArray[np.generic] | None]:
@@ -60,15 +61,24 @@ def decode_messages(
     bounds = np.concatenate(([0], np.cumsum(sizes)))
     if int(bounds[-1]) != len(data):
         raise FrameError("messages do not fit their exchanges")
-    at = bounds.tolist()
-    heads = b"".join([data[low:high] for low, high in zip(at[:-1:3], at[1::3], strict=True)])
-    starts = np.concatenate(([0], np.cumsum(head_kept.astype(np.int64))))
-    found: list[bytes] = []
-    if bodies:
-        found = [b""] * (2 * len(head_kept))
-        found[::2] = [data[low:high] for low, high in zip(at[1::3], at[2::3], strict=True)]
-        found[1::2] = [data[low:high] for low, high in zip(at[2::3], at[3::3], strict=True)]
-    return decode_heads(heads, len(head_kept), starts), found
+    lows, highs = bounds[:-1].reshape(-1, 3), bounds[1:].reshape(-1, 3)
+    heads: Sequence[Head] | None = heads_within(data, lows[:, 0], highs[:, 0])
+    if heads is None:
+        heads = [
+            _only_head(data[low:high]) for low, high in zip(lows[:, 0].tolist(), highs[:, 0].tolist(), strict=True)
+        ]
+    if not bodies:
+        return heads, []
+    ends = zip(lows[:, 1:].ravel().tolist(), highs[:, 1:].ravel().tolist(), strict=True)
+    return heads, [data[low:high] for low, high in ends]
+
+
+def _only_head(data: bytes) -> Head:
+    """Raises FrameError."""
+    found = _unpack_all(data, _head)
+    if len(found) != 1:
+        raise FrameError("heads do not fit their exchanges")
+    return found[0]
 
 
 def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tuple[str, ...]:
@@ -80,16 +90,11 @@ def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tup
     return names
 
 
-def decode_heads(data: bytes, n: int, starts: NDArray[np.int64] | None = None) -> Sequence[Head]:
-    """``starts``: where each begins, and where the last ends, where that is known. Raises FrameError."""
-    packed = plain_heads(data, n, starts)
+def decode_heads(data: bytes, n: int) -> Sequence[Head]:
+    """Raises FrameError."""
+    packed = plain_heads(data, n)
     if packed is not None:
         return packed
-    if starts is not None:
-        each = [_unpack_all(data[low:high], _head) for low, high in pairwise(starts.tolist())]
-        if any(len(found) != 1 for found in each):
-            raise FrameError("heads do not fit their exchanges")
-        return [found[0] for found in each]
     heads = _unpack_all(data, _head)
     if len(heads) != n:
         raise FrameError("heads do not fit their exchanges")
@@ -141,12 +146,13 @@ def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
 def _as_declared(values: NDArray[np.generic], dtype: str) -> NDArray[np.generic]:
     if values.dtype == np.dtype(dtype):
         return values
-    # What a float becomes outside of its type is the machine's choice.
-    if values.dtype.kind == "f" and not np.all(np.abs(values) < 2.0**63):
-        raise FrameError("a column holds values outside its type")
     with np.errstate(invalid="ignore"):
+        if values.dtype.kind == "f":
+            values = values.astype(np.float64)
         converted = values.astype(dtype)
-    if not np.array_equal(converted, values):
+    # What a float becomes that is too great for an integer is the machine's choice.
+    integral = values.dtype.kind != "f" or bool(np.all(np.abs(values) < _GREAT))
+    if not (integral and np.array_equal(converted, values)):
         raise FrameError("a column holds values outside its type")
     return converted
 

@@ -28,10 +28,10 @@ def header(kind: int, flags: int, stored: int, raw: int) -> bytes:
 
 
 def test_a_piece_reads_back() -> None:
-    data = pack_piece(Kind.BODIES, b"stored", raw=100)
+    data = pack_piece(Kind.MESSAGES, b"stored", raw=100)
     piece = unpack_piece_header(data[:PIECE_HEADER_SIZE], 1000)
 
-    assert (piece.kind, piece.stored, piece.raw, piece.offset) == (Kind.BODIES, 6, 100, 1000)
+    assert (piece.kind, piece.stored, piece.raw, piece.offset) == (Kind.MESSAGES, 6, 100, 1000)
     assert piece.end == 1000 + len(data)
     check_payload(data[PIECE_HEADER_SIZE:-4], data[-4:], piece.kind)
 
@@ -52,6 +52,9 @@ def test_a_flipped_byte_of_a_payload_is_seen() -> None:
 @pytest.mark.parametrize(
     ("kind", "flags", "stored", "raw", "reason"),
     [
+        (Kind.MESSAGES, 1, 0xFFFFFFFF, 10, "limit"),
+        (Kind.MESSAGES, 1, 10, 0xFFFFFFFF, "limit"),
+        (Kind.MESSAGES, 4, 1, 1, "unknown flags"),
         (Kind.BODIES, 1, 0xFFFFFFFF, 10, "limit"),
         (Kind.BODIES, 1, 10, 0xFFFFFFFF, "limit"),
         (Kind.BODIES, 1, LIMITS["stored"] + 1, 1, "limit"),
@@ -61,6 +64,7 @@ def test_a_flipped_byte_of_a_payload_is_seen() -> None:
         (Kind.BODIES, 4, 1, 1, "unknown flags"),
         (Kind.BODIES, 2, 29, 1, "in clear in an encrypted file, or the reverse"),
         (Kind.COMMIT, 0, 1, 2, "length"),
+        *((kind, 1, 1, 1, "unknown flags") for kind in (Kind.HEADER, Kind.START, Kind.COMMIT, Kind.INDEX)),
     ],
 )
 def test_what_a_piece_may_not_claim(kind: int, flags: int, stored: int, raw: int, reason: str) -> None:
@@ -78,6 +82,8 @@ def test_a_piece_of_an_encrypted_file_is_encrypted_and_its_length_counts_nonce_a
 @pytest.mark.parametrize(
     ("kind", "flags", "stored", "raw", "reason"),
     [
+        (Kind.MESSAGES, 1, 10, 10, "in clear"),
+        (Kind.MESSAGES, 3, CIPHER_OVERHEAD - 1, 5, "length"),
         (Kind.BODIES, 1, 10, 10, "in clear"),
         (Kind.COMMIT, 0, 10, 10, "in clear"),
         (Kind.COMMIT, 2, 10, 10, "length"),

@@ -25,7 +25,7 @@ from captures.testing import example_exchange, example_exchanges, example_header
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 WALL_NS = example_header().wall_ns
-PAST_NS, FUTURE_NS = 1_700_000_000 * 10**9, 2**63 - 1
+PAST_NS, FUTURE_NS = 1_700_000_000 * 10**9, 4_000_000_000 * 10**9
 
 
 def numbered(number: int, *, recording: int = 0, **changes: Any) -> Header:

@@ -1,5 +1,6 @@
 """Byte planes of differences: every value comes back, and what does not fit is a FrameError."""
 
+import itertools
 import tracemalloc
 from collections.abc import Sequence
 
@@ -82,7 +83,7 @@ def test_any_bytes_of_the_right_length_are_values(
 
     ends = np.cumsum([0, *counts]).tolist()
     again = [
-        {name: values[low:high] for name, values in found.items()} for low, high in zip(ends, ends[1:], strict=False)
+        {name: values[low:high] for name, values in found.items()} for low, high in itertools.pairwise(ends)
     ]
     assert packed(declared, again) == payload
 

@@ -6,43 +6,149 @@ import numpy as np
 import pytest
 
 from captures.batches import batch_of
-from captures.columns import COLUMNS, Batch
-from captures.frame import FrameError
-from captures.segment_decoding import decode_bodies, decode_chunks, decode_columns, decode_heads, decode_names
+from captures.columns import COLUMNS, HEAD_KEPT, PREVIOUS, Batch, Columns, Declared
+from captures.frame import LIMITS, FrameError
+from captures.index import Start
+from captures.planes import pack
+from captures.segment_decoding import (
+    decode_bodies,
+    decode_chunks,
+    decode_columns,
+    decode_heads,
+    decode_messages,
+    decode_names,
+    since_zero,
+)
 from captures.segment_encoding import prepare
 from captures.testing import example_exchange, example_exchanges
 
+ARRIVAL = Declared("arrival_ns", "<i8")
+VERSIONS = pytest.mark.parametrize("planes", [True, False], ids=["version 2", "version 1"])
 
-def test_a_column_of_a_later_version_is_ignored_and_a_missing_one_is_filled() -> None:
-    data = np.array([5, 6], "<i8").tobytes() + np.array([1, 2], "<f4").tobytes()
 
-    columns = decode_columns([("arrival_ns", "<i8"), ("mood", "<f4")], data, [2])
+def decoded(declared: list[Declared], *flushes: list[list[float]], planes: bool) -> Columns:
+    """What is read of columns (values of each column, for each flush), written as the version does."""
+    last: dict[str, int] = {}
+    start = Start(0, 0, (*declared, HEAD_KEPT) if planes else tuple(declared), planes)
+    data, counts = b"", [len(flush[0]) for flush in flushes]
+    for flush, count in zip(flushes, counts, strict=True):
+        columns = {each.name: np.array(values, each.dtype) for each, values in zip(declared, flush, strict=True)}
+        if planes:
+            data += pack(start.columns, columns | {HEAD_KEPT.name: np.full(count, 3, "<u4")}, last)
+        else:
+            data += b"".join(values.tobytes() for values in columns.values())
+    found, head_kept = decode_columns(start, data, counts)
+    assert (head_kept.tolist() if head_kept is not None else None) == ([3] * sum(counts) if planes else None)
+    return found
+
+
+@VERSIONS
+def test_a_column_of_a_later_version_is_ignored_and_a_missing_one_is_filled(planes: bool) -> None:
+    columns = decoded([ARRIVAL, Declared("mood", "<f4", PREVIOUS)], [[5, 6], [1, 2]], planes=planes)
 
     assert columns["arrival_ns"].tolist() == [5, 6]
     assert columns["row"].tolist() == [-1, -1]
     assert set(columns) == {column.name for column in COLUMNS}
 
 
-def test_a_column_of_another_width_is_converted_or_is_damage() -> None:
-    declared = [("arrival_ns", "<i8"), ("status", "<u4")]
-    arrivals = np.array([1], "<i8").tobytes()
+@VERSIONS
+@pytest.mark.parametrize(
+    ("name", "dtype", "good", "bad"),
+    [
+        ("status", "<u4", 404, 70_000),
+        ("status", "<i2", 404, -1),
+        ("session", "<i8", 7, -1),
+        ("session", "<f8", 2.0**62, 2.0**64),
+        ("row", "<u8", 7, 2**63),
+        ("row", "<f8", -1, 2.0**63),
+        ("row", "<f4", 7, 7.5),
+        ("row", "<f2", 7, float("nan")),
+        ("row", "<f8", 7, float("-inf")),
+        ("label.tier", "i1", 7, -1),
+    ],
+)
+def test_a_column_of_another_type_is_converted_or_is_damage(
+    name: str, dtype: str, good: float, bad: float, planes: bool
+) -> None:
+    declared = [ARRIVAL, Declared(name, dtype, "arrival_ns")]
 
-    assert decode_columns(declared, arrivals + np.array([404], "<u4").tobytes(), [1])["status"].dtype == np.dtype("<u2")
+    found = decoded(declared, [[1], [good]], planes=planes)[name]
+    assert (found.tolist(), found.dtype.kind in "iu") == ([good], True)
     with pytest.raises(FrameError, match="outside its type"):
-        decode_columns(declared, arrivals + np.array([70_000], "<u4").tobytes(), [1])
+        decoded(declared, [[1], [bad]], planes=planes)
 
 
-def test_columns_of_several_flushes_are_joined() -> None:
-    data = b"".join(np.array(part, "<i8").tobytes() for part in ([1, 2], [10, 20], [3], [30]))
+@VERSIONS
+def test_columns_of_several_flushes_are_joined(planes: bool) -> None:
+    declared = [Declared("arrival_ns", "<i8", PREVIOUS), Declared("request_ns", "<i8", -1)]
 
-    columns = decode_columns([("arrival_ns", "<i8"), ("request_ns", "<i8")], data, [2, 1])
+    columns = decoded(declared, [[1, 2], [10, 20]], [[], []], [[3], [30]], planes=planes)
 
     assert (columns["arrival_ns"].tolist(), columns["request_ns"].tolist()) == ([1, 2, 3], [10, 20, 30])
 
 
-def test_columns_that_do_not_fit_are_damage() -> None:
+@VERSIONS
+def test_columns_that_do_not_fit_are_damage(planes: bool) -> None:
     with pytest.raises(FrameError, match="fit"):
-        decode_columns([("arrival_ns", "<i8")], bytes(15), [2])
+        decode_columns(Start(0, 0, (ARRIVAL,), planes), bytes(15), [2])
+
+
+@pytest.mark.parametrize("declared", [(), (ARRIVAL,)])
+def test_a_segment_that_does_not_say_how_long_its_heads_are_is_damage(declared: tuple[Declared, ...]) -> None:
+    for count in (0, 2):
+        with pytest.raises(FrameError, match="how long its heads"):
+            decode_columns(Start(0, 0, declared), bytes(8 * count * len(declared)), [count])
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("<i8", -1), ("<u8", 2**32), ("<f4", 0.5)])
+def test_heads_of_impossible_lengths_are_damage(dtype: str, value: float) -> None:
+    start = Start(0, 0, (Declared("head_kept", dtype),))
+
+    with pytest.raises(FrameError, match="outside its type"):
+        decode_columns(start, np.array([value], dtype).tobytes(), [1])
+
+
+MOST = LIMITS["time"] - 1
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("name", "arrival_ns", "value"),
+    [
+        *((name, 5, -2) for name in ("request_ns", "first_byte_ns", "last_byte_ns", "failure_ns")),
+        *((name, MOST, 1) for name in ("request_ns", "first_byte_ns", "last_byte_ns", "failure_ns")),
+        ("request_ns", 2**63 - 1, 1),
+        ("failure_ns", -5, MOST + 1),
+        ("intended_ns", 0, MOST + 1),
+        ("intended_ns", 0, -(2**63)),
+        ("status", MOST + 1, 200),
+        ("status", -(2**63), 200),
+    ],
+)
+def test_times_that_cannot_be_are_damage(name: str, arrival_ns: int, value: int, planes: bool) -> None:
+    """Nobody who adds two of them need think of overflow, and no exchange ends before it begins."""
+    dtype = next(column.dtype for column in COLUMNS if column.name == name)
+
+    with pytest.raises(FrameError, match="time"):
+        decoded([ARRIVAL, Declared(name, dtype)], [[arrival_ns], [value]], planes=planes)
+
+
+@VERSIONS
+def test_the_greatest_times_are_read(planes: bool) -> None:
+    declared = [ARRIVAL, Declared("request_ns", "<i8"), Declared("intended_ns", "<i8")]
+
+    columns = decoded(declared, [[-MOST, MOST], [MOST, -1], [MOST, -MOST]], planes=planes)
+
+    assert columns["request_ns"].tolist() == [MOST, -1]
+
+
+@pytest.mark.parametrize("since", [MOST + 6, -MOST - 6, -(2**63), 2**63 - 1])
+def test_the_time_of_a_chunk_that_cannot_be_is_damage(since: int) -> None:
+    columns = columns_for(arrival_ns=[-5, 5], request_chunks=[1, 1])
+
+    assert since_zero(columns, np.array([1, -7])).tolist() == [-4, -2]  # chunks may come before the arrival
+    with pytest.raises(FrameError, match="time of a chunk"):
+        since_zero(columns, np.array([since, since]))
 
 
 def columns_for(**values: list[int]) -> dict[str, np.ndarray]:
@@ -94,6 +200,48 @@ def test_chunks_and_bodies_that_do_not_fit_are_damage() -> None:
     assert decode_bodies(b"123", columns) == [b"123", b""]
 
 
+HEAD = b"\x96\xa0\xa0\x90\xa0\x90\xa0"
+ODD_HEAD = b"\x96\xa2\xc3\xa9\xa0\x90\xa0\x90\xa0"  # not ASCII
+
+
+def messages(data: bytes, kept: list[int], *, bodies: bool = True) -> list[bytes]:
+    """The bodies in messages. ``kept``: of each exchange head, request and response."""
+    columns = columns_for(request_kept=kept[1::3], response_kept=kept[2::3])
+    heads, found = decode_messages(data, columns, np.array(kept[::3], "<u4"), bodies=bodies)
+    assert len(list(heads)) == len(kept) // 3
+    return found
+
+
+@pytest.mark.parametrize("head", [HEAD, ODD_HEAD])
+def test_messages_are_cut_where_the_columns_say(head: bytes) -> None:
+    n = len(head)
+
+    assert messages(head + b"abc" + head + b"d", [n, 1, 2, n, 0, 1]) == [b"a", b"bc", b"", b"d"]
+    assert messages(head + b"abc", [n, 1, 2], bodies=False) == []
+    assert messages(b"", []) == []
+
+
+@pytest.mark.parametrize("head", [HEAD, ODD_HEAD])
+@pytest.mark.parametrize("bodies", [True, False])
+def test_messages_that_do_not_fit_are_damage(head: bytes, bodies: bool) -> None:
+    n, two = len(head), head + head
+    for data, kept in (
+        (head, [n, 0, 1]),
+        (head + b"a", [n, 0, 0]),
+        (b"", [n, 0, 0]),
+        (head, [n, 2**32 - 1, 2**32 - 1]),
+        (head, []),
+        (two, [n - 1, 0, 0, n + 1, 0, 0]),  # together they are two heads
+        (two, [2 * n, 0, 0, 0, 0, 0]),
+        (two, [0, 0, 0, 2 * n, 0, 0]),
+        (two, [2 * n, 0, 0]),
+        (head, [n - 1, 1, 0]),
+        (head, [0, n, 0]),
+    ):
+        with pytest.raises(FrameError):
+            messages(data, kept, bodies=bodies)
+
+
 def broken(batch: Batch, **columns: int) -> Batch:
     changed = {name: np.full(len(batch), value, batch.columns[name].dtype) for name, value in columns.items()}
     return replace(batch, columns=dict(batch.columns) | changed)
@@ -111,8 +259,12 @@ def test_a_batch_that_contradicts_itself_is_refused() -> None:
         replace(batch, chunk_bytes=batch.chunk_bytes + np.uint32(1)),
         broken(batch, request_kept=1),
         broken(batch, response_chunks=0),
+        broken(batch, arrival_ns=MOST + 1),
+        broken(batch, first_byte_ns=-2),
+        broken(batch, intended_ns=MOST + 1),
+        replace(batch, chunk_at_ns=batch.chunk_at_ns - MOST - 10**9),
     ):
-        with pytest.raises(ValueError, match=r"head|bod|chunk"):
+        with pytest.raises(ValueError, match=r"head|bod|chunk|time"):
             prepare(wrong)
 
 

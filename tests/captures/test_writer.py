@@ -10,6 +10,7 @@ from captures.cipher import OUTSIDE, PieceCipher, fingerprint
 from captures.confessions import Confessions
 from captures.frame import (
     CRC_SIZE,
+    FORMAT_VERSION,
     LIMITS,
     MAGIC_SIZE,
     NONCE_SIZE,
@@ -22,6 +23,7 @@ from captures.frame import (
     unpack_piece_header,
 )
 from captures.header import unpack_header
+from captures.index import start_of
 from captures.reader import Capture
 from captures.testing import (
     EXAMPLE_SYNC,
@@ -31,7 +33,7 @@ from captures.testing import (
     example_exchanges,
     example_header,
 )
-from captures.writer import EXCHANGE_LIMIT, CaptureWriter, always, is_little
+from captures.writer import EXCHANGE_LIMIT, SEGMENT_BYTES, CaptureWriter, always, is_little
 
 KEY = bytes(range(32))
 
@@ -276,8 +278,32 @@ def test_a_nonce_of_a_flush_that_failed_is_never_used_again() -> None:
     assert torn[:start] == disk.data[:start]  # the same piece, but for its nonce
 
 
-def test_what_is_not_encrypted_is_version_1() -> None:
-    assert capture_bytes([])[MAGIC_SIZE - 1] == 1
+@pytest.mark.parametrize("key", [None, KEY])
+def test_the_newest_version_is_written(key: bytes | None) -> None:
+    assert capture_bytes([], key=key)[MAGIC_SIZE - 1] == FORMAT_VERSION == 2
+
+
+def test_more_labels_than_a_segment_can_declare_are_refused_at_the_beginning() -> None:
+    most = LIMITS["columns"] - len(start_of(0, 0, ()).columns)
+    names = tuple(f"label {i:03}" for i in range(most + 1))
+    exchange = example_exchange(labels=((names[most - 1], "x"),))
+
+    assert list(capture_of(capture_bytes([[exchange]], labels=names[:most])).exchanges()) == [exchange]
+    with pytest.raises(ValueError, match=f"{most + 1} labels are 1 more than"):
+        capture_bytes([], labels=names)
+
+
+def test_a_segment_of_as_many_exchanges_and_columns_as_there_may_be_stays_within_a_piece() -> None:
+    usual = start_of(0, 0, ()).columns
+    labels = ["label"] * (LIMITS["columns"] - len(usual))
+    row = sum(each.width for each in start_of(0, 0, labels).columns)
+
+    assert row * LIMITS["exchanges"] < LIMITS["raw"]
+
+
+def test_a_full_segment_and_one_more_exchange_stay_within_a_piece() -> None:
+    """Heads, chunks and bodies are counted together, so the messages of a segment are less."""
+    assert SEGMENT_BYTES + EXCHANGE_LIMIT < LIMITS["raw"] < LIMITS["segment"]
 
 
 def test_segments_of_little_traffic_are_small_and_all_are_where_there_is_time() -> None:
@@ -323,4 +349,18 @@ def test_every_segment_opens_with_the_sync_marker() -> None:
         Kind.HEADER,
         Kind.START,
         Kind.INDEX,
+        Kind.HEADS,
+        Kind.BODIES,
     }
+
+
+def test_planning_finds_what_it_needs_at_the_front_of_a_flush() -> None:
+    (segment,) = capture_of(capture_bytes([example_exchanges(3)])).segments
+
+    assert [piece.kind for piece in segment.flushes[0].pieces] == [
+        Kind.COLUMNS,
+        Kind.NAMES,
+        Kind.CHUNKS,
+        Kind.MESSAGES,
+        Kind.COMMIT,
+    ]

@@ -1,4 +1,5 @@
-"""Writes the golden captures that do not exist yet; existing ones are never written again.
+"""Writes the golden captures that do not exist yet; existing ones are never written again. Those of version 1 were written by
+programs that wrote it, and nothing can write them now.
 
 A capture is a ``.tape``, or a folder of them: the rotated files of one recording. Each stands beside a ``.json`` of what must be
 read from it, by this version and every later one.
@@ -64,14 +65,14 @@ ROTATED = 3
 
 # name: (flushes, arguments of capture_bytes)
 FILES: dict[str, tuple[list[list[Exchange]], dict[str, Any]]] = {
-    "v1-tiny": ([[example_exchange()]], {}),
-    "v1-small": (
+    "v2-tiny": ([[example_exchange()]], {}),
+    "v2-small": (
         [example_exchanges(3), [STREAM], [ATTEMPT, example_exchange(model="other")]],
         {"segment_bytes": 1000, "kind": "run", "notes": {"why": "golden"}, "source_digests": ("00ff",), "number": 2},
     ),
-    "v1-unsealed": ([example_exchanges(2), []], {"seal": False}),
-    "v1-labels": ([LABELLED[:2], LABELLED[2:]], {"labels": ("region", "tier")}),
-    "v1-run": (
+    "v2-unsealed": ([example_exchanges(2), []], {"seal": False}),
+    "v2-labels": ([LABELLED[:2], LABELLED[2:]], {"labels": ("region", "tier")}),
+    "v2-run": (
         [ATTEMPTS[:3], ATTEMPTS[3:]],
         {"kind": "run", "inputs": ({"digest": "00" * 16, "exchanges": 9},), "producer": "example run"},
     ),
@@ -83,7 +84,7 @@ FILES: dict[str, tuple[list[list[Exchange]], dict[str, Any]]] = {
 }
 # name: arguments of capture_bytes, for each file
 FOLDERS: dict[str, dict[str, tuple[list[list[Exchange]], dict[str, Any]]]] = {
-    "v1-rotated": {
+    "v2-rotated": {
         f"20231114T221320Z-{number:06}.tape": (
             [[example_exchange(arrival_ns=number * 10**9, connection=number, labels=(("tier", f"of {number}"),))]],
             {"file_id": b"file id 15 byte%d" % number, "number": number, "labels": ("tier",), "oldest": min(number, 2)},
