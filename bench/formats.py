@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ from captures.columns import Batch
 from captures.confessions import Confessions
 from captures.exchange import Exchange, Headers
 from captures.exporters.gor import GorExporter
+from captures.exporters.jsonl import JsonlExporter
 from captures.header import Header
 from captures.opening import open_capture
 from captures.store import create_capture
 
 OUT = Path("bench-out")
 SPEED_COUNT, BATCH = 100_000, 500
+FLOWS = 3_000
 SIZE_SECONDS = 600
 BIG_BYTES = 10 << 30
 BIG_BODY = 16 << 10
@@ -84,7 +86,7 @@ def speed(folder: Path, rounds: int, count: int) -> dict[str, Any]:
         "read": lambda: read_tape(tape),
         "write jsonl.zst": lambda: write_lines(lines, some),
         "read jsonl.zst": lambda: read_lines(lines),
-        "write mitm": lambda: write_flows(flows, some[: count // 10]),
+        "write mitm": lambda: write_flows(flows, some[:FLOWS]),
         "read mitm": lambda: read_flows(flows),
     }
     samples: dict[str, list[float]] = {name: [] for name in contenders}
@@ -125,19 +127,20 @@ def size(folder: Path, rate: int, seconds: int) -> dict[str, Any]:
     lines, gor, flows = folder / f"{rate}.jsonl.zst", folder / f"{rate}.gor.gz", folder / f"{rate}.mitm"
     write_lines(lines, some)
     gor.write_bytes(gzip.compress(b"".join(GorExporter().write(header(), some, {})), mtime=0))
-    write_flows(flows, some)
-    bytes_ = {
-        name: path.stat().st_size
-        for name, path in (
-            ("tape", tape),
-            ("compacted", compacted),
-            ("jsonl.zst", lines),
-            ("gor.gz", gor),
-            ("mitm", flows),
-        )
+    few = some[:FLOWS]  # at some 250 a second; a flow file does not compress, so its size is linear
+    write_flows(flows, few)
+    bytes_ = {name: path.stat().st_size for name, path in (("tape", tape), ("compacted", compacted))}
+    bytes_ |= {
+        "jsonl.zst": lines.stat().st_size,
+        # With everything a capture holds, as `shadowtape export` writes it: the same information, in JSON.
+        "export.zst": len(zstandard.ZstdCompressor(level=3).compress(b"".join(exported(some)))),
+        "gor.gz": gor.stat().st_size,
+        "mitm": flows.stat().st_size * len(some) // len(few),
     }
     for mine in ("tape", "compacted"):
-        ratios = "  ".join(f"{bytes_[mine] / bytes_[peer]:.3f} of {peer}" for peer in ("jsonl.zst", "gor.gz", "mitm"))
+        ratios = "  ".join(
+            f"{bytes_[mine] / bytes_[peer]:.3f} of {peer}" for peer in ("jsonl.zst", "export.zst", "gor.gz", "mitm")
+        )
         print(f"size     {rate:>3}/s {mine:<10}{bytes_[mine] / len(some):7.1f} B an exchange  {ratios}")
     return {"exchanges": len(some), "bytes": bytes_}
 
@@ -263,6 +266,10 @@ def write_lines(path: Path, some: Sequence[Exchange]) -> int:
 def read_lines(path: Path) -> int:
     with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
         return sum(1 for line in io.BufferedReader(stream) if orjson.loads(line))
+
+
+def exported(some: Sequence[Exchange]) -> Iterator[bytes]:
+    return JsonlExporter(exchanges=len(some)).write(header(), some, {})
 
 
 def write_flows(path: Path, some: Sequence[Exchange]) -> int:
