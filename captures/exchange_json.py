@@ -14,11 +14,13 @@ import orjson
 
 from captures.confessions import Confessions
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Headers, Origin, Request, Response
-from captures.header import Header
+from captures.frame import SYNC_SIZE
+from captures.header import Header, pack_header
 
 type Data = dict[str, Any]
 
 _BYTES_OF_HEADER = ("file_id", "recording_id")
+_MOST_LABELS = 256
 _FAR_NS = 1 << 62  # of a time: 146 years, and two of them still fit into 64 bits
 
 
@@ -126,8 +128,10 @@ def header_from(data: Data) -> Header:
             and all(isinstance(getattr(header, name), dict) for name in ("policy", "notes", "encryption"))
             and all(isinstance(name, str) for name in (*header.labels, *header.source_digests))
             and isinstance(header.sampling_rate, int | float)
+            and len(header.labels) <= _MOST_LABELS
         )
-    except (TypeError, KeyError, ValueError):
+        pack_header(header, bytes(SYNC_SIZE))  # what no capture could hold
+    except (TypeError, KeyError, ValueError, OverflowError, RecursionError):
         raise ValueError("not the header of a capture") from None
     if not ok:
         raise ValueError("a key of the header has the wrong type")

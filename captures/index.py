@@ -228,7 +228,7 @@ def _counts(values: Sequence[Any]) -> bool:
 
 
 def _pack(record: object) -> bytes:
-    packed: bytes = msgpack.packb(record)
+    packed: bytes = msgpack.packb(record, unicode_errors="surrogatepass")
     return packed
 
 

@@ -21,12 +21,12 @@ def read_policy(path: Path | None) -> Policy:
     return Policy.from_yaml(text, f"--policy {path}")
 
 
-def read_key(path: Path, out: str, option: str = "--key") -> bytes:
+def read_key(path: Path, out: str, option: str = "--key", *, folder: bool = False) -> bytes:
     """The key in a file; a missing file is made, for its owner only. Raises UsageError.
 
-    Never beside the capture ``out``: whoever copies the folder would copy the key.
+    Never beside the capture ``out``, nor anywhere in it where it is a ``folder`` of tapes: whoever copies them would copy the key.
     """
-    if not is_remote(out) and path.parent.resolve() == Path(out).parent.resolve():
+    if not is_remote(out) and any(_is_with(home, Path(out), folder=folder) for home in _homes(path)):
         raise UsageError(f"{option} {path}: keep the key away from the capture; name a file in another folder")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -38,6 +38,15 @@ def read_key(path: Path, out: str, option: str = "--key") -> bytes:
     with os.fdopen(descriptor, "wb") as file:
         file.write(key_text(key))
     return key
+
+
+def _homes(path: Path) -> tuple[Path, Path]:
+    """Where the file is named, and where it is: a link leads elsewhere."""
+    return path.parent.resolve(), path.resolve().parent
+
+
+def _is_with(home: Path, out: Path, *, folder: bool) -> bool:
+    return home.is_relative_to(out.resolve()) if folder else home == out.parent.resolve()
 
 
 def _existing_key(path: Path, option: str) -> bytes:

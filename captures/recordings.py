@@ -47,7 +47,8 @@ def in_order[T: Named](files: Iterable[T]) -> list[T]:
 
 def gaps(files: Sequence[Named], expired: Collection[Header] = ()) -> list[Damage]:
     """What the numbers of rotated files say is missing: from the greatest `Header.oldest` on, or what another recording of the
-    folder says of this one: that is where retention has got to. Each is damage of the file after it. An expired file is not missing.
+    folder says of this one: that is where retention has got to. Each is damage of the file after it. An expired file is not
+    missing.
     """
     present: dict[bytes, dict[int, Named]] = defaultdict(dict)
     found = []

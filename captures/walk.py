@@ -93,6 +93,9 @@ class _Open:
             raise FrameError("a flush lacks pieces or has too many")
         if self.exchanges + commit.exchanges > LIMITS["exchanges"]:
             raise FrameError("a segment claims more exchanges than the limit")
+        if self.start.before + self.exchanges + commit.exchanges != commit.total_exchanges:
+            # A flush is there twice, or one is gone: what follows would be the difference to another row.
+            raise FrameError("a commit claims other totals than its segment has")
         if commit.exchanges:
             self.low = min(self.low, commit.min_arrival_ns) if self.exchanges else commit.min_arrival_ns
             self.high = max(self.high, commit.max_arrival_ns) if self.exchanges else commit.max_arrival_ns

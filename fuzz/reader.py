@@ -7,6 +7,7 @@ counts and lengths that promise the world. Then anything may be read, but nothin
 
 import random
 import resource
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -14,14 +15,26 @@ import msgpack
 import numpy as np
 
 from captures.capture_file import CaptureFile
+from captures.compression import decompress
 from captures.errors import CaptureError
 from captures.exchange import Chunk, Exchange
-from captures.frame import CRC_SIZE, PIECE_HEADER_SIZE, FrameError, Kind, Piece, pack_piece, unpack_piece_header
+from captures.frame import (
+    CRC_SIZE,
+    PIECE_HEADER_SIZE,
+    STREAM_KINDS,
+    FrameError,
+    Kind,
+    Piece,
+    PieceFlags,
+    pack_piece,
+    unpack_piece_header,
+)
 from captures.reader import Capture, Listing
 from captures.testing import capture_bytes, cut, example_exchange, flip, stored_of, zero
 
 PER_FLUSH, FLUSHES = 5, 8
 KEY = bytes(range(32))
+_KINDS = frozenset(Kind)
 MOST_BYTES = 512 << 20
 """By how much the memory of this process may grow in one case: a few times the largest payload that may be claimed."""
 
@@ -121,12 +134,22 @@ def _forge(data: bytes, rng: random.Random) -> bytes:
     if piece is None:
         return data
     payload = bytearray(data[piece.payload_offset : piece.payload_offset + piece.stored])
+    if piece.kind == Kind.START and rng.random() < 0.7:
+        with suppress(ValueError, TypeError, KeyError, IndexError):  # it was forged before
+            forged = _other_columns(bytes(payload), rng)
+            return data[: piece.offset] + pack_piece(piece.kind, forged) + data[piece.end :]
+    plain = piece.kind in STREAM_KINDS and piece.flags & PieceFlags.ZSTD and rng.random() < 0.5
+    if plain:  # what is inside the stream is forged, not the stream
+        try:
+            payload = bytearray(decompress([bytes(payload)], piece.raw))
+        except FrameError:
+            return data
     for _ in range(rng.randrange(1, 4)):
         if payload:
             payload[rng.randrange(len(payload))] = rng.choice([0, 1, 0x7F, 0x80, 0xDD, 0xDF, 0xFF, rng.randrange(256)])
     if rng.random() < 0.3:
         payload = bytearray(_promise(piece.kind, rng))
-    flags, raw = piece.flags, rng.choice([piece.raw, len(payload), 1 << 28, 0])
+    flags, raw = 0 if plain else piece.flags, rng.choice([piece.raw, len(payload), 1 << 28, 0])
     if not flags & 1:
         raw = len(payload)
     forged = pack_piece(piece.kind, bytes(payload), raw=raw, flags=flags)
@@ -141,11 +164,10 @@ def _promise(kind: int, rng: random.Random) -> bytes:
             values = [rng.choice([0, 1, 5, huge]) for _ in range(15)]
             return bytes(msgpack.packb(values))
         case Kind.START:
-            names = ["arrival_ns", "status", "request_kept", "request_chunks", "label.x", "none of ours"]
-            columns = [[name, rng.choice(["<i8", "u1", "<f8", "<u4"])] for name in rng.sample(names, rng.randrange(7))]
-            return bytes(
-                msgpack.packb({"number": rng.choice([0, 1, huge]), "before": rng.choice([0, huge]), "columns": columns})
-            )
+            names = ["head_kept", "arrival_ns", "status", "request_kept", "request_chunks", "label.x", "none of ours"]
+            columns = [_column(name, names, rng) for name in rng.sample(names, rng.randrange(8))]
+            start = {"number": rng.choice([0, 1, huge]), "before": rng.choice([0, huge]), "columns": columns}
+            return bytes(msgpack.packb(start))
         case Kind.INDEX:
             rows = [[rng.choice([0, 300, huge]) for _ in range(5)] for _ in range(rng.randrange(4))]
             return bytes(msgpack.packb({"segments": rows, "commit": [huge] * 15, "digest": bytes(16)}))
@@ -153,11 +175,27 @@ def _promise(kind: int, rng: random.Random) -> bytes:
             return rng.choice([b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\x81" * 5000, bytes(5000)])
 
 
+def _column(name: object, others: list[str], rng: random.Random) -> list[object]:
+    """As a start declares it, of any type, and with any minus or none."""
+    minus = [0, -1, 1 << 63, "previous", "", None, 1.5, [], rng.choice(others), rng.choice(others)]
+    element = [name, rng.choice(["<i8", "<u8", "u1", "i2", "<f8", "<f2", "<u4"]), rng.choice(minus)]
+    return element if rng.random() < 0.9 else element[:2]
+
+
+def _other_columns(start: bytes, rng: random.Random) -> bytes:
+    """A start that declares one column otherwise."""
+    record = msgpack.unpackb(start)
+    columns = record["columns"]
+    at = rng.randrange(len(columns))
+    columns[at] = _column(columns[at][0], [each[0] for each in columns], rng)
+    return bytes(msgpack.packb(record))
+
+
 def _piece_in(data: bytes, rng: random.Random) -> Piece | None:
     """One of the pieces behind the header, found by their checksums."""
     found = []
     for at in range(8, len(data) - PIECE_HEADER_SIZE - CRC_SIZE):
-        if 1 <= data[at] <= 9 and data[at + 1] <= 1:
+        if data[at] in _KINDS and data[at + 1] <= 1:
             try:
                 found.append(unpack_piece_header(data[at : at + PIECE_HEADER_SIZE], at))
             except FrameError:

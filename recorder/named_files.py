@@ -1,12 +1,11 @@
-"""The files and folders a user names for a recording: the policy, the two keys, and where it goes."""
+"""The files and folders a user names for a recording: the two keys, and where it goes."""
 
 import os
-import stat
 from pathlib import Path
 
 from captures.errors import UsageError
-from captures.privacy.key import KEY_BYTES, key_text, parse_key
-from captures.privacy.policy import Policy
+from captures.policy_files import read_key
+from captures.privacy.key import KEY_BYTES
 from recorder.options import Storage
 
 
@@ -29,55 +28,20 @@ def check_storage(storage: Storage) -> None:
         raise UsageError(f"--out {storage.out}: the folder {folder} is not writable")
 
 
-def read_policy(path: Path | None) -> Policy:
-    """The default policy where none is named. Raises UsageError."""
-    if path is None:
-        return Policy()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--policy {path}: cannot be read: {_why(error)}") from None
-    return Policy.from_yaml(text, f"--policy {path}")
-
-
 def check_keys(key: Path | None, encrypt: Path | None) -> None:
     """Raises UsageError: whoever may read a tape would hold the key of its tokens as well."""
     if key is not None and encrypt is not None and key.resolve() == encrypt.resolve():
         raise UsageError(f"--encrypt {encrypt}: that is the --key file; two secrets need two files")
 
 
-def read_key(path: Path, storage: Storage, option: str = "--key") -> bytes:
-    """The key in a file; a missing file is made, for its owner only. Raises UsageError.
-
-    Never beside the tape, nor anywhere in a folder of tapes: whoever copies the folder would copy the key.
-    """
-    home = path.parent.resolve()
-    one_file = storage.rotation is None
-    if home == storage.path.parent.resolve() if one_file else home.is_relative_to(storage.path.resolve()):
-        raise UsageError(f"{option} {path}: keep the key away from the tape; name a file in another folder")
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _existing_key(path, option)
-    except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be made: {_why(error)}") from None
-    key = os.urandom(KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key_text(key))
-    return key
-
-
-def _existing_key(path: Path, option: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(4096)
-    except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be read: {_why(error)}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"{option} {path}: others can read it; run chmod 600 on it, or name a new file")
-    return parse_key(text, f"{option} {path}")
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not UTF-8 text"
+def read_keys(key: Path | None, storage: Storage) -> tuple[bytes, bytes | None]:
+    """The key of the tokens, which lives in memory only where no file is named, and that of the tape. Raises UsageError."""
+    check_keys(key, storage.encrypt)
+    out, folder = str(storage.path), storage.rotation is not None
+    secret = os.urandom(KEY_BYTES) if key is None else read_key(key, out, folder=folder)
+    if storage.encrypt is None:
+        return secret, None
+    tape_key = read_key(storage.encrypt, out, "--encrypt", folder=folder)
+    if tape_key == secret:
+        raise UsageError(f"--encrypt {storage.encrypt}: that is the key in --key {key}; two secrets need two keys")
+    return secret, tape_key

@@ -19,11 +19,11 @@ from typing import Any
 from captures.confessions import Confessions
 from captures.errors import UsageError
 from captures.exchange import Exchange
-from captures.privacy.key import KEY_BYTES
+from captures.policy_files import read_policy
 from captures.version import __version__
 from recorder.frames import Frames, frame, pack_exchange, write_all
 from recorder.labels import check_labels, parse_labels
-from recorder.named_files import check_keys, check_storage, read_key, read_policy
+from recorder.named_files import check_storage, read_keys
 from recorder.options import Address, Storage
 from recorder.recording import Counts, Recording
 from recorder.report import Report
@@ -258,11 +258,9 @@ def start_session(
 ) -> Session:
     """Raises UsageError before anything is opened that traffic could see. ``meanwhile`` is called while the spool starts."""
     check_storage(storage)
-    check_keys(key, storage.encrypt)
     chosen = read_policy(policy)
     check_labels(parse_labels(storage.labels), chosen.headers_dropped)
-    secret = os.urandom(KEY_BYTES) if key is None else read_key(key, storage)
-    tape_key = None if storage.encrypt is None else read_key(storage.encrypt, storage, "--encrypt")
+    secret, tape_key = read_keys(key, storage)
     counts = Counts()
     spool = SpoolClient(counts, on_trouble, on_note)
     zero_ns, wall_ns = time.monotonic_ns(), time.time_ns()

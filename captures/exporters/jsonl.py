@@ -1,6 +1,6 @@
 """One JSON object per exchange, behind a line that says what capture they are of. Nothing is lost; docs/jsonl.md has every key.
 
-Every line ends in a seal: a digest of the line under the first line's. Whoever imports the file sees from it that the line is as it
+Every line ends in a seal: a digest of the line, under the first line's. Whoever imports the file sees from it that the line is as it
 was exported, and so under the policy that the first line names.
 """
 
@@ -15,6 +15,8 @@ from captures.header import Header
 
 VERSION = 1
 MARK, SEAL = "shadowtape", "seal"
+FIRST = b"first line"
+"""The key of the first line's own seal."""
 _SEAL_BYTES = 8
 _BEFORE, _AFTER = b',"%s":"' % SEAL.encode(), b'"}'
 _SEAL_LENGTH = len(_BEFORE) + 2 * _SEAL_BYTES + len(_AFTER)
@@ -46,7 +48,7 @@ class JsonlExporter:
             first["confessions"] = asdict(self.confessions)
         if self.exchanges is not None:
             first["exchanges"] = self.exchanges
-        line = dumps(first)
+        line = sealed(dumps(first), FIRST)
         key = seal_key(line)
         yield line + b"\n"
         for exchange in exchanges:

@@ -16,6 +16,13 @@ _TARGET_CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
 _PSEUDO = ":"
 _URL_SAFE = str.maketrans("-_", "+/")
 _SAME = {"utf8": "utf-8", "iso-8859-1": "latin-1"}
+# Of what Python can encode: what browsers know (encoding.spec.whatwg.org), and the other two UTFs. Its punycode and idna take hours
+# for a megabyte, and a file must not be able to ask for them.
+_CHARSETS = re.compile(
+    r"utf-?(?:8|16|32)(?:[-_]?[lb]e)?|us-ascii|ascii|latin-?1|iso[-_]?8859[-_][0-9]{1,2}|(?:windows|cp)-?125[0-8]|(?:ibm|cp)?866|"
+    r"koi8[-_][rtu]|mac-?(?:roman|cyrillic)|macintosh|gb2312|gbk|gb18030|hz-gb-2312|big5(?:-hkscs)?|"
+    r"euc[-_](?:jp|kr)|iso-2022-(?:jp|kr)|shift[-_]jis|s-?jis|windows-31j|cp(?:932|936|949|950)|tis-620|windows-874"
+)
 
 
 def bytes_of(text: str, content_type: str, size: int) -> bytes:
@@ -50,9 +57,11 @@ def base64_bytes(text: str) -> bytes | None:
 
 
 def charset_of(content_type: str) -> str:
-    """The charset that a type names, where Python knows it as one of text; else UTF-8."""
+    """The charset that a type names, where it is one of those on the web that Python knows; else UTF-8."""
     found = _CHARSET.search(content_type)
     name = found[1].lower() if found else "utf-8"
+    if not _CHARSETS.fullmatch(name):
+        return "utf-8"
     try:
         "".encode(name)
     except (LookupError, ValueError):

@@ -102,12 +102,12 @@ class _Waiting[T: (_Asked, _Answered)]:
         self.size -= len(half.record.payload)
         return half
 
-    def overdue(self, now_ns: int) -> Iterator[T]:
-        """Removes and gives what has waited too long, or is too much."""
+    def overdue(self, now_ns: int | None) -> Iterator[T]:
+        """Removes and gives what is too far from ``now_ns`` (None: it is not known), or is too much."""
         while self.in_order:
             oldest = next(iter(self.in_order.values()))
             full = len(self.in_order) > PENDING_LIMIT or self.size > PENDING_BYTES
-            if not full and oldest.record.at_ns >= now_ns - WINDOW_NS:
+            if not full and (now_ns is None or abs(oldest.record.at_ns - now_ns) <= WINDOW_NS):
                 return
             yield self.removed(oldest)
 
@@ -117,7 +117,7 @@ class _Pairing:
         self._asked = _Waiting[_Asked]()
         self._answered = _Waiting[_Answered]()  # responses that stand before their request
         self._connections = ConnectionNumbers()
-        self._now_ns = 0  # the latest time of the file so far
+        self._last_ns = 0  # time of the record before
 
     def take(self, record: Record, where: str) -> Iterator[Exchange | Dropped]:
         if record.kind == 3:
@@ -133,17 +133,18 @@ class _Pairing:
             yield Dropped("damaged", where)
             return
         yield from found
-        self._now_ns = max(self._now_ns, record.at_ns)
-        yield from self._overdue()
+        # Two records in a row have to agree on what time it is: one of an absurd time would part all the others.
+        agreed = abs(record.at_ns - self._last_ns) <= WINDOW_NS
+        self._last_ns = record.at_ns
+        yield from self._overdue(record.at_ns if agreed else None)
 
     def rest(self) -> Iterator[Exchange | Dropped]:
-        self._now_ns = 1 << 63
-        yield from self._overdue()
+        yield from self._overdue(1 << 63)
 
-    def _overdue(self) -> Iterator[Exchange | Dropped]:
-        for asked in self._asked.overdue(self._now_ns):
+    def _overdue(self, now_ns: int | None) -> Iterator[Exchange | Dropped]:
+        for asked in self._asked.overdue(now_ns):
             yield self._exchange(asked, None)
-        for answered in self._answered.overdue(self._now_ns):
+        for answered in self._answered.overdue(now_ns):
             yield Dropped("response_without_request", answered.where)
 
     def _ask(self, asked: _Asked) -> Iterator[Exchange | Dropped]:

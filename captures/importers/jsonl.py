@@ -1,7 +1,7 @@
 """Our own JSON Lines: what ``shadowtape export`` writes, and files made by hand in its form. docs/jsonl.md describes both.
 
-A first line that names a policy says that what follows is pseudonymised already. It is believed for lines that are exactly as they
-were exported (see `captures.exporters.jsonl`); others are dropped as "changed", never taken for pseudonymised. Without such a line
+A first line that names a policy says that what follows is pseudonymised already. It is believed where it is exactly as it was
+exported (see `captures.exporters.jsonl`), and for lines that are; others are dropped as "changed", never taken for pseudonymised. Without such a line
 everything is raw: flags, labels and origins that such a file claims are not believed.
 """
 
@@ -13,7 +13,7 @@ from itertools import chain, islice
 from captures.confessions import Confessions
 from captures.exchange import Exchange, Flags
 from captures.exchange_json import confessions_from, exchange_from, header_from, loads
-from captures.exporters.jsonl import MARK, SEAL, VERSION, is_sealed, seal_key
+from captures.exporters.jsonl import FIRST, MARK, SEAL, VERSION, is_sealed, seal_key
 from captures.header import Header
 from captures.importers.importer import LINE_LIMIT, Dropped, ImportOptions, Provenance, SourceFile
 from captures.importers.lines import Line, lines
@@ -80,6 +80,10 @@ class Jsonl:
                 first, rows = None, chain((line,), rows)
             elif (first := _first(line)) is None:
                 yield Dropped("damaged", f"{file.name} line 1: not the first line of an export")
+                yield from _all_dropped(file, rows, "without_header")
+                continue
+            if first is not None and first.under_policy and not is_sealed(line.data, FIRST):
+                yield Dropped("changed", f"{file.name} line 1: not as it was exported")
                 yield from _all_dropped(file, rows, "without_header")
                 continue
             mine = first.of if first is not None and first.under_policy else ()

@@ -9,6 +9,7 @@ import contextlib
 import glob
 import io
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -150,7 +151,15 @@ def _in_folder(folder: Path) -> Iterator[Path]:
     """Recursively; hidden files and folders are left out."""
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(root, name) for name in files if not name.startswith("."))
+        yield from (path for name in files if not name.startswith(".") and _is_readable(path := Path(root, name)))
+
+
+def _is_readable(path: Path) -> bool:
+    """Not a pipe, a socket or a device, which may never end. A link to nothing stays: opening it will say so."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _local(files: list[tuple[str, Path]]) -> tuple[int, list[tuple[str, Callable[[], BinaryIO]]]]:

@@ -91,7 +91,7 @@ def test_an_index_that_claims_other_arrivals_is_reported_and_costs_nothing() -> 
         lambda index: replace(index, segments=index.segments[:-1]),
         lambda index: replace(index, segments=index.segments[1:]),
         lambda index: replace(index, segments=index.segments[::-1]),
-        lambda index: replace(index, segments=()),
+        lambda index: replace(index, segments=index.segments[:0]),
         lambda index: replace(index, segments=(*index.segments, index.segments[-1])),
         lambda index: replace(index, commit=replace(index.commit, total_exchanges=11)),
         with_entry(1, offset=1),
@@ -115,9 +115,9 @@ def test_a_lazily_found_damage_leaves_the_other_segments_alone() -> None:
     piece = capture_of(DATA).segments[4].flushes[0].pieces[0]
     capture = capture_of(flip(DATA, piece.offset))
 
-    assert capture.damage == ()
+    assert not capture.damage
     assert list(capture.exchanges(0, 8)) == EXCHANGES[:8]
-    assert capture.damage == ()
+    assert not capture.damage
     assert survivors(capture) == EXCHANGES[:8] + EXCHANGES[10:]
     assert [(each.offset, each.segment, each.exchanges_lost) for each in capture.damage] == [(piece.offset, 4, 2)]
 
@@ -199,7 +199,10 @@ def test_columns_that_contradict_themselves_cost_their_segment_everywhere(
     data = crafted(pieces, exchanges, columns=ONE)
     start = start_of(1, exchanges, ())
     # A sound segment behind it.
-    body = capture_bytes([EXCHANGES], segment_bytes=1200, seal=False)[first.flushes[0].pieces[0].offset : first.end]
+    (flush,) = first.flushes
+    body = capture_bytes([EXCHANGES], segment_bytes=1200, seal=False)[flush.pieces[0].offset : flush.pieces[-1].offset]
+    commit = replace(flush.commit, total_exchanges=exchanges + first.exchanges)
+    body += pack_piece(Kind.COMMIT, pack_commit(commit))
     data += EXAMPLE_SYNC + pack_piece(Kind.START, pack_start(start)) + body
     capture = capture_of(data)
 

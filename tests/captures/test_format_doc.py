@@ -1,23 +1,20 @@
-"""docs/format.md and the code say the same."""
+"""docs/format.md and the code say the same. That its words are enough to read a file by: test_format_second_reader.py."""
 
 import re
-import struct
 from dataclasses import fields
-from hashlib import blake2b
 from pathlib import Path
 from unittest.mock import ANY
 
 import msgpack
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+import zstandard
 
 from captures import frame
-from captures.cipher import CIPHER, OUTSIDE
+from captures.chunk_rows import CHUNK_ROW
+from captures.cipher import CIPHER, KEY_BYTES, OUTSIDE, fingerprint
 from captures.codecs import registry
 from captures.codecs.opaque import OpaqueCodec
-from captures.columns import COLUMNS, LABEL_DTYPE, LABEL_PREFIX, NAME_COLUMNS, Head
+from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, LABEL_PREFIX, NAME_COLUMNS, PREVIOUS, Head
 from captures.exchange import FailureKind, Flags
 from captures.frame import (
     CIPHER_OVERHEAD,
@@ -34,13 +31,13 @@ from captures.frame import (
 )
 from captures.header import KINDS, Header
 from captures.index import DIGEST_SIZE, Commit, Index, pack_index, pack_start, start_of
-from captures.testing import EXAMPLE_SYNC, capture_bytes, capture_of, example_exchanges
-from captures.writer import SEGMENT_BYTES
+from captures.planes import BEFORE_THE_FIRST
+from captures.testing import EXAMPLE_SYNC, capture_of
+from captures.writer import EXCHANGE_LIMIT, SEGMENT_BYTES
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs/format.md").read_text(encoding="utf-8")
-KEY = bytes(range(32))
-TINY = (ROOT / "tests/golden/v1-tiny.tape").read_bytes()
+TINY = (ROOT / "tests/golden/v2-tiny.tape").read_bytes()
 
 
 def table(heading: str) -> list[list[str]]:
@@ -56,7 +53,16 @@ def table(heading: str) -> list[list[str]]:
 
 
 def test_kinds_of_pieces() -> None:
-    assert [(int(row[0]), row[1]) for row in table("Kinds of pieces")] == [(int(k), k.name.lower()) for k in Kind]
+    rows = table("Kinds of pieces")
+
+    assert [(int(row[0]), row[1]) for row in rows] == [(int(kind), kind.name.lower()) for kind in Kind]
+    assert [row[1] for row in rows if row[2].startswith("zstd")] == [kind.name.lower() for kind in frame.STREAM_KINDS]
+    assert [row[1] for row in rows if "version 1 only" in row[2]] == ["heads", "bodies"]
+    assert [row[1] for row in rows if row[2].startswith("msgpack")] == [
+        kind.name.lower() for kind in Kind if kind in frame.META_KINDS
+    ]
+    streams = "Only `columns`, `names`, `heads`, `chunks`, `bodies` and `messages` may have the flag `zstd`"
+    assert streams in DOC
 
 
 def test_flags_of_pieces() -> None:
@@ -68,12 +74,10 @@ def test_flags_of_pieces() -> None:
 def test_kinds_of_headers_and_versions() -> None:
     assert [row[0] for row in table("Kinds of headers")] == list(KINDS)
     assert [int(row[0]) for row in table("Versions")] == list(range(1, frame.FORMAT_VERSION + 1))
-    assert (frame.PLAIN_VERSION, frame.ENCRYPTED_VERSION) == (1, 2)
-    assert "| 1 | `01` or `02` | format version" in DOC
-
-
-def test_labels() -> None:
-    assert f"`{LABEL_PREFIX}` and its name, of dtype `{LABEL_DTYPE}`" in DOC
+    assert frame.FORMAT_VERSION == TINY[MAGIC_SIZE - 1] == 2
+    assert "# The capture file, formats 1 and 2\n" in DOC
+    assert "Format 2 is what is written" in DOC
+    assert [row[1] for row in table("Magic")] == [MAGIC.hex(" ").upper(), "01 or 02"]
 
 
 def test_codecs() -> None:
@@ -89,16 +93,37 @@ def test_flags_of_exchanges_and_kinds_of_failures() -> None:
 
 
 def test_columns() -> None:
-    section = DOC.split("The columns of version 1:")[1]
-    rows = re.findall(r"^\| (\w+) \| `(\S+)` \| (.*?) \| (-?\d+) \|$", section, flags=re.MULTILINE)
+    *declared, head_kept = start_of(0, 0, ()).columns
+    expected = [
+        [each.name, each.dtype, each.meaning, str(each.absent), str(stored.minus)]
+        for each, stored in zip(COLUMNS, declared, strict=True)
+    ]
 
-    assert rows == [(each.name, each.dtype, each.meaning, str(each.absent)) for each in COLUMNS]
-    assert f"Name columns ({', '.join(f'`{name}`' for name in NAME_COLUMNS)}, and every label)" in section
+    assert table("Columns") == expected
+    assert f"Name columns ({', '.join(f'`{name}`' for name in NAME_COLUMNS)}, and every label)" in DOC
+    assert head_kept == HEAD_KEPT
+    assert f"`{HEAD_KEPT.name}`, dtype `{HEAD_KEPT.dtype}`, minus {HEAD_KEPT.minus}," in DOC
+    assert f"- `{PREVIOUS}`: the value of the row before" in DOC
+    assert f"in front of the segment's first row stands {BEFORE_THE_FIRST};" in DOC
+
+
+def test_a_label_is_declared_behind_the_columns_with_minus_0() -> None:
+    label = start_of(0, 0, [LABEL_PREFIX + "tier"]).columns[-1]
+
+    assert (label.dtype, label.minus) == (LABEL_DTYPE, 0)
+    assert f"`{LABEL_PREFIX}` and its name, of dtype `{LABEL_DTYPE}` and minus 0" in DOC
+
+
+def test_chunks() -> None:
+    described = " and ".join(f"`{each.name}` (`{each.dtype}`)" for each in CHUNK_ROW)
+
+    assert {each.minus for each in CHUNK_ROW} == {0}
+    assert f"rows of two columns with minus 0, one row per chunk of the flush: {described}." in DOC
 
 
 def test_records() -> None:
     assert [row[0] for row in table("Header")] == [item.name for item in fields(Header)] + ["sync"]
-    assert [(int(row[0]), row[1]) for row in table("Heads")] == list(enumerate(item.name for item in fields(Head)))
+    assert [(int(row[0]), row[1]) for row in table("Messages")] == list(enumerate(item.name for item in fields(Head)))
     assert [(int(row[0]), row[1]) for row in table("Commit")] == list(enumerate(item.name for item in fields(Commit)))
     for heading, record in (
         ("Segment", pack_start(start_of(0, 0, ()))),
@@ -126,40 +151,16 @@ def test_encryption() -> None:
     assert f"{CIPHER_OVERHEAD} bytes longer than what it hides" in DOC
     assert sum(int(row[0]) for row in associated) == 30
     assert str(OUTSIDE) in associated[4][3]
-
-
-def test_the_words_on_encryption_are_enough_to_decrypt_a_file() -> None:
-    """A second implementation, made from the page alone: magic, pieces, HKDF, associated data, nothing of `captures.cipher`."""
-    data = capture_bytes([example_exchanges(2), example_exchanges(1)], key=KEY)
-    end = MAGIC_SIZE + PIECE_HEADER_SIZE + struct.unpack_from("<I", data, MAGIC_SIZE + 2)[0]
-    header = data[MAGIC_SIZE + PIECE_HEADER_SIZE : end]
-    record, digest = msgpack.unpackb(header), blake2b(header, digest_size=16).digest()
-    own_key = AESGCM(HKDF(SHA256(), 32, salt=digest, info=b"shadowtape piece key").derive(KEY))
-    assert data[7] == 2
-    assert record["encryption"] == {
-        "cipher": "AES-256-GCM",
-        "key_id": blake2b(b"shadowtape tape key id", key=KEY, digest_size=8).hexdigest(),
-    }
-    at, ordinal, number, opened = end + CRC_SIZE, 0, -1, []
-    while at < len(data) - TRAILER_SIZE:
-        at += SYNC_SIZE if data[at : at + SYNC_SIZE] == record["sync"] else 0
-        kind, flags, stored, raw = struct.unpack_from("<BBII", data, at)
-        outside = kind in (2, 9)
-        ordinal = 0 if outside else ordinal + 1
-        place = digest + struct.pack("<BBIII", kind, flags, raw, 4294967295 if outside else number, ordinal)
-        payload = data[at + PIECE_HEADER_SIZE :][:stored]
-        plain = own_key.decrypt(payload[:12], payload[12:], place)
-        assert flags & 1 or len(plain) == raw
-        number = msgpack.unpackb(plain)["number"] if kind == 2 else number
-        opened.append(kind)
-        at += PIECE_HEADER_SIZE + stored + CRC_SIZE
-    assert opened == [2, 3, 4, 5, 6, 7, 8, 3, 5, 6, 7, 8, 9]
+    assert f"below {OUTSIDE}" in {row[0]: row[2] for row in table("Segment")}["number"]
+    assert f"a **tape key** of {KEY_BYTES} random bytes" in DOC
+    assert len(bytes.fromhex(fingerprint(bytes(KEY_BYTES)))) == 8
 
 
 def test_limits_and_sizes() -> None:
     assert [(row[0], int(row[1])) for row in table("Limits")] == list(LIMITS.items())
     assert sum(int(row[0]) for row in table("Piece")[:5]) == PIECE_HEADER_SIZE
     assert [int(row[0]) for row in table("Magic")] == [len(MAGIC), 1]
+    assert LIMITS["raw"] > (EXCHANGE_LIMIT + SEGMENT_BYTES)  # or a writer could not keep to the table
     assert f"The trailer is {TRAILER_SIZE} bytes" in DOC
     assert f"have reached {SEGMENT_BYTES >> 20} MiB" in DOC
 
@@ -205,12 +206,24 @@ def test_the_worked_example_is_a_real_file() -> None:
 def test_the_words_below_the_worked_example_are_about_this_file() -> None:
     capture = capture_of(TINY)
     (flush,) = capture.segments[0].flushes
-    columns, commit = flush.pieces[0], flush.pieces[-1]
+    columns, _, chunks, messages, commit = flush.pieces
+    (exchange,) = capture.exchanges()
     assert capture.files[0].index is not None
+    assert exchange.response is not None
+
+    def raw(piece: frame.Piece) -> bytes:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(TINY[piece.payload_offset :][: piece.stored])
 
     assert f"The piece at `{columns.offset:04x}`, in full" in DOC
     assert f"{columns.stored} bytes stored" in DOC
-    assert f"= {columns.raw} bytes raw: the {len(COLUMNS)} columns" in DOC
+    assert f"= {columns.raw} bytes raw: the {len(capture.segments[0].start.columns)} columns" in DOC
+    assert f"begin `{raw(columns)[:8].hex(' ')}`, the eight planes of `arrival_ns`" in DOC
+    assert f"The next eight, `{raw(columns)[8:16].hex(' ')}`, are {exchange.request.end_ns - 10**6 + 1:,}" in DOC
+    assert f"The {chunks.raw} bytes of the chunks at `{chunks.offset:04x}` are zeros" in DOC
+    assert raw(chunks) == bytes(chunks.raw)
+    bodies = len(exchange.request.body), len(exchange.response.body)
+    head = f"are a head of {messages.raw - sum(bodies)} (`head_kept`), a request of {bodies[0]} and a response of {bodies[1]}"
+    assert f"The {messages.raw} bytes of\nthe messages at `{messages.offset:04x}` {head}." in DOC
     assert f"The commit's payload at `{commit.payload_offset:04x}`" in DOC
     assert f"the index piece starts at `{capture.segments[0].end:04x}`" in DOC
 

@@ -59,7 +59,7 @@ class Opener:
     """Whoever has the tape key."""
 
     def __init__(self, header: bytes, tape_key: bytes | None) -> None:
-        self.digest, encryption = blake2b(header, digest_size=16).digest(), msgpack.unpackb(header)["encryption"]
+        self.digest, encryption = blake2b(header, digest_size=16).digest(), msgpack.unpackb(header).get("encryption")
         self.aead: AESGCM | None = None
         if encryption and tape_key is not None:
             key_id = blake2b(b"shadowtape tape key id", key=tape_key, digest_size=8).hexdigest()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from captures.exporters.jsonl import JsonlExporter, is_sealed, seal_key, sealed
+from captures.exporters.jsonl import FIRST, JsonlExporter, is_sealed, seal_key, sealed
 from captures.testing import example_exchanges, example_header
 
 
@@ -12,7 +12,8 @@ def test_the_first_line_is_the_capture_and_every_other_an_exchange() -> None:
     first, *lines = b"".join(JsonlExporter().write(example_header(), example_exchanges(2), {})).splitlines()
 
     told = json.loads(first)
-    assert list(told) == ["shadowtape", "version", "header"]
+    assert list(told) == ["shadowtape", "version", "header", "seal"]
+    assert is_sealed(first, FIRST)
     assert told["header"]["recording_id"] == b"recording id 16b".hex()
     assert [json.loads(line)["arrival_ns"] for line in lines] == [0, 1_000_000]
     assert all(is_sealed(line, seal_key(first)) for line in lines)

@@ -90,6 +90,28 @@ def test_a_pair_does_not_span_more_than_the_window() -> None:
     assert dropped == Dropped("response_without_request", f"0.gor byte {len(ask())}")
 
 
+@pytest.mark.parametrize("absurd", [1, T * 2])
+def test_one_record_of_an_absurd_time_parts_no_others(absurd: int) -> None:
+    odd = ask(absurd, name=b"f" * 24)
+    asked = [ask(T + i, name=b"%024x" % i) for i in range(1, 5)]
+    answers = [answer(T + 10 + i, name=b"%024x" % i) for i in range(1, 5)]
+
+    for place in range(5):
+        found = read(b"".join([*asked[:place], odd, *asked[place:], *answers]))
+        assert [item.response is not None for item in found if isinstance(item, Exchange)].count(True) >= 4 - (not place)
+        assert len(found) == 5 + 2 * (not place) - (not place)
+
+
+def test_what_waits_goes_when_two_records_agree_that_it_is_late() -> None:
+    late = T + WINDOW_NS * 2
+    sources = [SourceFile("a", io.BytesIO(ask() + ask(late, name=b"1" * 24) + ask(late + 1, name=b"2" * 24) + b"\n" * 9))]
+    found = Gor().read(sources, ImportOptions())
+
+    first = next(found)
+    assert isinstance(first, Exchange)
+    assert first.arrival_ns == T
+
+
 def test_an_id_does_not_wait_for_answers_without_end() -> None:
     found = read(*(ask(T + i) for i in range(200)))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from captures.confessions import Confessions
 from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Origin, Request, Response
-from captures.exporters.jsonl import JsonlExporter
+from captures.exporters.jsonl import FIRST, JsonlExporter, sealed
 from captures.header import Header
 from captures.importers.importer import Dropped, ImportOptions, Provenance, SourceFile
 from captures.importers.jsonl import Jsonl
@@ -172,6 +172,28 @@ def test_lines_do_not_follow_another_first_line() -> None:
         Dropped("damaged", "0.jsonl line 1: not the first line of an export"),
         Dropped("without_header", "0.jsonl line 2"),
     ]
+
+
+def test_a_first_line_that_was_changed_is_not_believed_either() -> None:
+    first, line = exported(example_exchanges(1)).splitlines(keepends=True)
+
+    assert read(first.replace(b'"example"', b'"ada@home"') + line) == [
+        Dropped("changed", "0.jsonl line 1: not as it was exported"),
+        Dropped("without_header", "0.jsonl line 2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"sampling_rate": 10**400}, {"labels": [f"l{i}" for i in range(600)]}, {"number": 1 << 80}, {"producer": 5}],
+)
+def test_a_header_that_no_capture_can_have_is_none(odd: dict[str, object]) -> None:
+    first = json.loads(exported([]).splitlines()[0])
+    first["header"] |= odd
+
+    (found,) = read(sealed(json.dumps(first).encode(), FIRST))
+
+    assert found == Dropped("damaged", "0.jsonl line 1: not the first line of an export")
 
 
 def test_lines_that_are_missing_are_counted() -> None:

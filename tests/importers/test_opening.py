@@ -117,6 +117,20 @@ def test_a_folder_is_read_in_order_without_what_is_hidden(tmp_path: Path) -> Non
     assert read(Source(str(tmp_path))) == {"a": b"a", "b/1": b"b/1", "b/2": b"b/2"}
 
 
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    os.mkfifo(tmp_path / "b")
+
+    assert Source(str(tmp_path)).names == ("a",)
+
+
+def test_a_link_to_nothing_in_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+
+    with pytest.raises(CaptureError, match="loop: cannot be read"):
+        list(Source(str(tmp_path)).heads())
+
+
 def test_a_glob_is_read_in_order(tmp_path: Path) -> None:
     for name in ("x2.gor", "x1.gor", "y.gor"):
         (tmp_path / name).write_bytes(b"")
