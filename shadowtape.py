@@ -103,7 +103,8 @@ def run(argv: list[str]) -> int:
 def crash(error: Exception) -> int:
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # typer's own usage errors
         said = error.format_message()  # nothing where there were no arguments: the help was printed instead
-        return fail(f"{said}  (see --help)", 2) if said else 2
+        hint = "a glob goes in quotes; see --help" if ".tape" in said and "extra argument" in said else "see --help"
+        return fail(f"{said} ({hint})", 2) if said else 2
     if os.environ.get("SHADOWTAPE_DEBUG"):
         traceback.print_exception(error)
     hint = "" if os.environ.get("SHADOWTAPE_DEBUG") else "; set SHADOWTAPE_DEBUG=1 for the traceback"

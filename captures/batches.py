@@ -170,9 +170,14 @@ def column_dtype(name: str) -> str:
     return LABEL_DTYPE if name.startswith(LABEL_PREFIX) else _BY_NAME[name].dtype
 
 
+def absent_value(name: str) -> int:
+    """What stands in a column where an exchange lacks it; 0 for a label."""
+    return _BY_NAME[name].absent if name in _BY_NAME else 0
+
+
 def _absent(name: str, n: int) -> NDArray[np.generic]:
     """A column of n exchanges that lack it."""
-    return np.full(n, _BY_NAME[name].absent if name in _BY_NAME else 0, dtype=column_dtype(name))
+    return np.full(n, absent_value(name), dtype=column_dtype(name))
 
 
 def _since(arrival_ns: int, at_ns: int, what: str) -> int:

@@ -52,7 +52,7 @@ def _read(name: str, reader: PieceReader) -> Beginning:
     if not magic:
         raise CaptureError(f"{name}: empty; a capture starts with a header")
     if len(magic) < MAGIC_SIZE or not magic.startswith(MAGIC):
-        raise CaptureError(f"{name}: not a capture; name a file that `shadowtape` wrote")
+        raise CaptureError(f"{name}: not a capture; recordings of other tools become captures by `shadowtape import`")
     version = magic[-1]
     if version > FORMAT_VERSION:
         raise CaptureError(f"{name}: format version {version}; this shadowtape reads up to {FORMAT_VERSION}: update it")

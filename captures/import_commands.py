@@ -247,5 +247,11 @@ def _show_import(screen: Console, source: str, found: dict[str, Any]) -> None:
         screen.print(table)
     if found["truncated"]:
         screen.print(f"{found['truncated']:,} with a body that was not recorded whole")
+    notes = Table.grid(padding=(0, 1, 0, 0))
     for note in found["notes"]:
-        screen.print(f"note: {escape(note)}")
+        if screen.is_terminal:
+            notes.add_row("note:", escape(note))
+        else:
+            screen.print(f"note: {escape(note)}")
+    if notes.rows:
+        screen.print(notes)

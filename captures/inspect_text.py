@@ -18,7 +18,6 @@ type Facts = Mapping[str, Any]
 ROWS_SHOWN = 12
 VALUES_SHOWN = 8
 DAMAGE_SHOWN = 20
-NO_ANSWER = "no answer"
 
 
 def view(name: str, found: Facts, *, everything: bool = False) -> RenderableType:

@@ -20,8 +20,12 @@ def is_remote(where: str) -> bool:
 
 
 def shown(where: str) -> str:
-    """As it may stand in messages and results: a web address without userinfo and query, which may be credentials."""
-    if scheme_of(where) not in WEB:
+    """As it may stand in messages and results: a URL without userinfo, a web address without query too: both may be credentials."""
+    if not is_remote(where):
         return where
+    if scheme_of(where) not in WEB:
+        scheme, _, rest = where.partition("://")
+        bucket, slash, key = rest.partition("/")
+        return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
     parts = urlsplit(where)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -136,6 +136,13 @@ class ObjectStore:
             if self._fs.exists(path):
                 raise self._exists()
 
+    def check_bucket(self, path: str) -> None:
+        """Raises CaptureError: nothing can be written below ``path``, as far as looking tells."""
+        with self._telling(self.where):
+            # Looking for an object tells refusals and silence apart from absence, looking for a bucket does not.
+            if not self._fs.exists(path) and not self._fs.exists(path.partition("/")[0]):
+                raise CaptureError(f"{self.where}: no such bucket, or it may not be looked at")
+
     def _is_copy(self, local: Path, path: str) -> bool:
         """By size, beginning and end: a capture has a random id in front and a digest at its end."""
         found = self.look_up(path)
@@ -231,6 +238,8 @@ def connect(where: str, traffic: Traffic) -> tuple[ObjectStore, str]:
     scheme, name = scheme_of(where), shown(where)
     if scheme not in {*_PACKAGES, *WEB, "memory"}:
         raise UsageError(f"{name}: captures are read from s3://, gs://, az:// and https://, not {scheme}://")
+    if scheme not in WEB and "@" in urlsplit(where).netloc:
+        raise UsageError(f"{name}: leave credentials out of the URL; they come from the environment")
     if not _may_be_read(where):
         raise UsageError(f"{name}: http is not encrypted: use https (http is for this machine only)")
     try:

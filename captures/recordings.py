@@ -38,7 +38,7 @@ def in_order[T: Named](files: Iterable[T]) -> list[T]:
             raise CaptureError(f"{other.name}: the same file as {one.name}; take one of them away")
     for one, other in pairwise(ordered):
         if one.header.kind != other.header.kind:
-            kinds = f"{one.name} is a {one.header.kind}, {other.name} is a {other.header.kind}"
+            kinds = f"{one.name} is of kind {one.header.kind}, {other.name} of kind {other.header.kind}"
             raise CaptureError(f"{kinds}: they are not read as one; name files of one kind")
     if ordered and max(abs(each.header.wall_ns) for each in (ordered[0], ordered[-1])) > CLOCK_LIMIT_NS:
         raise CaptureError(f"{ordered[-1].name}: its clock is not of this age; name it alone")

@@ -21,7 +21,7 @@ from captures.store import SUFFIX
 if TYPE_CHECKING:
     from captures.object_store import ObjectStore, RemoteFile
 
-__all__ = ["Traffic", "check_new", "is_remote", "remote_files", "remote_sources", "shown", "upload"]
+__all__ = ["Traffic", "check_bucket", "check_new", "is_remote", "remote_files", "remote_sources", "shown", "upload"]
 
 
 def remote_files(where: str, traffic: Traffic | None = None) -> list[Stored]:
@@ -75,6 +75,17 @@ def check_new(where: str) -> None:
         store.close()
 
 
+def check_bucket(where: str) -> None:
+    """What would keep everything from being uploaded below a URL. Raises UsageError: not a store that can be written;
+    CaptureError: refused, unreachable, no such bucket.
+    """
+    store, path = _writable(where)
+    try:
+        store.check_bucket(path)
+    finally:
+        store.close()
+
+
 def upload(local: Path, where: str) -> None:
     """A file as an object, which appears whole or not at all and never replaces another.
 
@@ -117,7 +128,7 @@ def _matching(store: "ObjectStore", path: str, suffix: str, *, deep: bool) -> "l
         if not files and store.scheme not in WEB:
             files = [file for file in store.files_in(path.rstrip("/"), deep=deep) if file.name.endswith(suffix)]
         if not files:
-            captures = f", and no folder with {suffix} files" if suffix else ""
+            captures = f", and no folder with {suffix} files" if suffix and store.scheme not in WEB else ""
             raise CaptureError(f"{store.where}: no such object{captures}")
         return files
     if any(sign in folder for sign in "*?["):

@@ -22,6 +22,7 @@ from captures.inspect_text import damage_line
 from captures.locations import shown
 from captures.opening import being_written, open_capture
 from captures.outputs import check_output, create_output
+from captures.policy_files import read_key
 from captures.reader import Capture
 from captures.recovery import recovered_confessions, recovered_header, report, survey, survivors
 from captures.tape_key import tape_key
@@ -82,7 +83,7 @@ def compact(
     *,
     encrypt: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Encrypt the new capture with the key in FILE.", show_default=False),
+        typer.Option(metavar="FILE", help="Encrypt OUT with the key in FILE, made if missing.", show_default=False),
     ] = None,
     tape_key_file: TapeKeyOption = None,
     json: JsonOption = False,
@@ -110,7 +111,11 @@ def compact(
         header = compacted_header(
             inputs, file_id=os.urandom(ID_SIZE), new_id=os.urandom(ID_SIZE), producer=_producer("compact")
         )
-        out_key = tape_key(encrypt) if encrypt else next((each.tape_key for each in inputs if each.encrypted), None)
+        out_key = (
+            read_key(encrypt, out, "--encrypt")
+            if encrypt
+            else next((each.tape_key for each in inputs if each.encrypted), None)
+        )
         before, total = sum(each.size for each in inputs), sum(map(len, inputs))
         with (
             create_output(out, header, key=out_key, small=True) as tape,

@@ -152,6 +152,8 @@ class RotatingTape:
             try:
                 (folder / file.name).unlink()
                 gone.append(file)
+            except FileNotFoundError:
+                pass  # another recorder of this folder was faster
             except OSError as error:
                 stuck = f"{folder / file.name}: cannot be removed: {error.strerror}"
         self.removed += len(gone)

@@ -114,7 +114,7 @@ def record(
         bool, typer.Option("--require-recording", help="Rather stop relaying (exit 1) than relay unrecorded.")
     ] = False,
 ) -> int:
-    """Relay traffic to an upstream and capture a pseudonymised copy of it.
+    r"""Relay traffic to an upstream and capture a pseudonymised copy of it.
 
     Clients talk to --listen as if it were the upstream. When the recorder is
     slow, full or broken the copy is dropped and counted, the traffic goes on.
@@ -122,13 +122,16 @@ def record(
 
     [bold]Examples[/bold]
 
-    shadowtape record --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8080 --out monday.tape
+      shadowtape record --upstream http://127.0.0.1:8000 --out monday.tape
 
-    shadowtape record --upstream http://model:8000 --listen :8080 --out peak.tape --sample 25% --for 1h
+      shadowtape record --upstream http://model:8000 --listen :8080 \
+        --out peak.tape --sample 25% --for 1h
 
-    shadowtape record --upstream http://model:8000 --out joined.tape --policy policy.yaml --key ~/.keys/team.key
+      shadowtape record --upstream http://model:8000 --out joined.tape \
+        --policy policy.yaml --key ~/.keys/team.key
 
-    shadowtape record --upstream http://model:8000 --out tapes/ --rotate-every 1h --keep 20GiB --label region=header:x-region
+      shadowtape record --upstream http://model:8000 --out tapes/ \
+        --rotate-every 1h --keep 20GiB --label region=header:x-region
     """
     chosen = RecordOptions(
         upstream=parse.parse_upstream(upstream),
@@ -220,15 +223,13 @@ async def _relay(chosen: RecordOptions, session: Session, watch: _Watch) -> int:
         await asyncio.to_thread(session.close)
         raise
     say(f"recording http://{chosen.listen} -> {chosen.upstream} into {session.path}")
-    ended = False
-    if chosen.duration_ns:
-        ended = not await _within(stop, chosen.duration_ns / 1e9)
-        if ended:
-            say(f"--for is over, relaying goes on: {await _end(session)}")
+    ending = None
+    if chosen.duration_ns and not await _within(stop, chosen.duration_ns / 1e9):
+        # Not waited for here: uploads may take a minute, and a signal closes the port at once.
+        ending = asyncio.create_task(_end(session, "--for is over, relaying goes on: "))
     await _wait(stop, session, watch)
     await relay.drain(FINISH_S)
-    if not ended:
-        say(await _end(session))
+    await (ending or _end(session))
     await relay.close()
     return EXIT_INCOMPLETE if watch.failed else 0
 
@@ -250,13 +251,13 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def _end(session: Session) -> str:
+async def _end(session: Session, before: str = "") -> None:
     session.recording.stop()
     loop = asyncio.get_running_loop()
     until = loop.time() + FINISH_S
     while session.recording.open and loop.time() < until:  # noqa: ASYNC110 - the recording is pure, it has no events
         await asyncio.sleep(_POLL_S)
-    return closing_line(await asyncio.to_thread(session.close))
+    say(before + closing_line(await asyncio.to_thread(session.close)))
 
 
 def _bindable(listen: Address) -> Address:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from captures.amounts import duration_ns, share_of, size_bytes, size_text
 from captures.errors import UsageError
-from captures.locations import is_remote
+from captures.locations import is_remote, shown
 from captures.rotation import DEFAULT_SIZE, Rotation
 from recorder.labels import parse_labels
 
@@ -181,9 +181,13 @@ def parse_storage(
 def _place(out: str, name: str, staging: Path) -> tuple[Path, str]:
     """Where files are written, and the URL they are uploaded to ("": nowhere)."""
     if is_remote(out):
-        bucket = urlsplit(out).netloc
+        bucket, asked = urlsplit(out).netloc, f"{name} {shown(out)!r}"
         if not out.startswith(_REMOTE) or not bucket:
-            raise UsageError(f"{name} {out!r}: recordings go to files, folders and s3://BUCKET/PREFIX")
+            raise UsageError(f"{asked}: recordings go to files, folders and s3://BUCKET/PREFIX")
+        if "@" in bucket or "?" in out or "#" in out:
+            raise UsageError(
+                f"{asked}: leave credentials, ? and # out of the URL; credentials come from the environment"
+            )
         url = out.rstrip("/")
         # By URL: what an earlier recording could not upload goes where it was meant to.
         return staging / blake2b(url.encode(), digest_size=8).hexdigest(), url

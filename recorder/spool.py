@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,18 +165,16 @@ def _open(settings: Mapping[str, Any], say: Say, upload: Upload | None) -> _Desk
             raise UsageError(f"{place}: {floor(free, min_free)}; free some, or ask for less")
         if rotation is not None:
             _make(place, parents=bool(url), fsync=keeping.fsync)
-        else:
-            place = next(each for number in itertools.count(1) if not (each := numbered(place, number)).exists())
         if url:
-            uploader = Uploader(upload or _real_upload(), url, note)
+            put, probe = _real_bucket(url) if upload is None else (upload, None)
+            uploader = Uploader(put, url, note, probe=probe)
             for path in _left_over(place, note):
                 uploader.put(path)
-        tape = RotatingTape(
-            (lambda _: place) if rotation is None else start_of(place, header.wall_ns),
-            header,
-            keeping,
-            on_sealed=uploader.put if uploader else lambda _: None,
-            note=note,
+        tape = _begun(
+            (lambda: start_of(place, header.wall_ns)) if rotation else (lambda: _free(place)),
+            lambda path_of: RotatingTape(
+                path_of, header, keeping, on_sealed=uploader.put if uploader else lambda _: None, note=note
+            ),
         )
     except OSError as error:
         raise UsageError(f"{place}: cannot be written: {error.strerror}") from None
@@ -183,7 +182,25 @@ def _open(settings: Mapping[str, Any], say: Say, upload: Upload | None) -> _Desk
     intake = Intake(
         tape, Pseudonymiser(policy, key).apply, label=labeller.apply, sampling_rate=settings["sampling_rate"]
     )
-    return _Desk(tape, intake, labeller, place, min_free, uploader)
+    return _Desk(tape, intake, labeller, place if rotation else tape.path, min_free, uploader)
+
+
+def _begun(
+    free: Callable[[], Callable[[int], Path]], begin: Callable[[Callable[[int], Path]], RotatingTape]
+) -> RotatingTape:
+    """``free`` finds a name that nobody has; where another recorder takes it meanwhile, it is asked again. Raises as ``begin``."""
+    while True:
+        path_of = free()
+        try:
+            return begin(path_of)
+        except UsageError:
+            if not path_of(1).exists():
+                raise
+
+
+def _free(path: Path) -> Callable[[int], Path]:
+    found = next(each for number in itertools.count(1) if not (each := numbered(path, number)).exists())
+    return lambda _: found
 
 
 def _make(folder: Path, *, parents: bool, fsync: bool) -> None:
@@ -197,10 +214,11 @@ def _make(folder: Path, *, parents: bool, fsync: bool) -> None:
             os.close(parent)
 
 
-def _real_upload() -> Upload:
-    from captures.remote import upload  # noqa: PLC0415 - its libraries are slow to import, and few recordings need them
+def _real_bucket(url: str) -> tuple[Upload, Callable[[], object]]:
+    """What uploads to it, and what finds out whether that can work."""
+    from captures.remote import check_bucket, upload  # noqa: PLC0415 - slow to import, and few recordings need it
 
-    return upload
+    return upload, partial(check_bucket, url)
 
 
 def _left_over(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
@@ -209,9 +227,12 @@ def _left_over(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
         path = folder / stored.name
         if stored.held:
             continue
-        with path.open("rb") as file:
-            file.seek(max(0, stored.size - TRAILER_SIZE))
-            sealed = unpack_trailer(file.read(TRAILER_SIZE)) is not None
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, stored.size - TRAILER_SIZE))
+                sealed = unpack_trailer(file.read(TRAILER_SIZE)) is not None
+        except FileNotFoundError:  # another recorder has uploaded it this moment
+            continue
         if sealed:
             yield path
         else:

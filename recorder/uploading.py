@@ -27,7 +27,9 @@ def delay_s(failures: int, share: float) -> float:
 
 
 class Uploader:
-    """``upload(local, url)`` puts a file there or raises; ``url`` is the prefix, ``note`` gets lines for the operator."""
+    """``upload(local, url)`` puts a file there or raises; ``url`` is the prefix, ``note`` gets lines for the operator. ``probe`` is
+    called first and raises where nothing can be uploaded: the first file may be days away.
+    """
 
     def __init__(
         self,
@@ -35,9 +37,10 @@ class Uploader:
         url: str,
         note: Callable[[str], object],
         *,
+        probe: Callable[[], object] | None = None,
         delay: Callable[[int, float], float] = delay_s,
     ) -> None:
-        self._upload, self._url, self._note, self._delay = upload, url, note, delay
+        self._upload, self._url, self._note, self._probe, self._delay = upload, url, note, probe, delay
         self._waiting: deque[Path] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -61,6 +64,7 @@ class Uploader:
             return list(self._waiting)
 
     def _run(self) -> None:
+        self._look()
         failures = 0
         stuck: set[Path] = set()
         while (path := self._next(failures)) is not None:
@@ -80,6 +84,13 @@ class Uploader:
                 if not stuck:
                     self._note(f"{path.name}: cannot be uploaded: {error}; tried again later")
                 stuck.add(path)
+
+    def _look(self) -> None:
+        try:
+            if self._probe is not None:
+                self._probe()
+        except Exception as error:  # noqa: BLE001 - as in _try
+            self._note(f"nothing can be uploaded now: {_why(error)}; files wait here, and it is tried again")
 
     def _next(self, failures: int) -> Path | None:
         """The first file that waits, when it is time for it. None: it is over."""

@@ -92,20 +92,23 @@ def replay(
     tape_key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/reference.md).")] = False,
 ) -> int:
-    """Send a capture at a target, at its recorded times, and judge the result.
+    r"""Send a capture at a target, at its recorded times, and judge the result.
 
     Open loop: every request goes out at its time, whatever the target does,
     and is measured from that time.
 
     [bold]Examples[/bold]
 
-    shadowtape replay monday.tape --target http://127.0.0.1:8080
+      shadowtape replay monday.tape --target http://127.0.0.1:8080
 
-    shadowtape replay monday.tape --target http://127.0.0.1:8080 --speed 5 --require 'latency.p99 < 50ms' --require 'errors < 0.1%'
+      shadowtape replay monday.tape --target http://127.0.0.1:8080 --speed 5 \
+        --require 'latency.p99 < 50ms' --require 'errors < 0.1%'
 
-    shadowtape replay monday.tape --target https://staging:8443 --allow-host staging --header 'Authorization: env:STAGING_TOKEN'
+      shadowtape replay monday.tape --target https://staging:8443 \
+        --allow-host staging --header 'Authorization: env:STAGING_TOKEN'
 
-    shadowtape replay monday.tape --target http://127.0.0.1:8080 --copies 3 --dry-run --json
+      shadowtape replay monday.tape --target http://127.0.0.1:8080 \
+        --copies 3 --dry-run --json
 
     Exit codes: 0 PASS or UNJUDGED; 1 FAIL; 2 usage; 3 INVALID; 4 INCONCLUSIVE;
     5 capture unreadable; 6 refused or not reachable; 130 interrupted.

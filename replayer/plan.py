@@ -10,7 +10,7 @@ from captures.exchange import Exchange, Flags
 from captures.inspection import committed
 from captures.reader import Capture
 from replayer.rails import sendable
-from transforms.plan import schedule_of
+from transforms.plan import DAMAGED, schedule_of
 from transforms.rewrite import value_touched
 from transforms.schedule import Schedule
 from transforms.transform import Transform, apply
@@ -18,7 +18,6 @@ from transforms.view import Allocate, View
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 NOT_INFERENCE = "not_inference"
-DAMAGED = "damaged"
 NS_PER_S = 1_000_000_000
 
 
@@ -79,7 +78,7 @@ def plan_of(
     gone = sum(committed(capture) - len(capture) for capture in captures)
     lost = np.concatenate([capture.lost() for capture in captures]) if check else np.zeros(len(view), dtype=np.bool_)
     allowed = sendable(view.column("flags").astype(np.uint32), allow_paths, lines)
-    damaged = gone + int(np.count_nonzero((allowed & lost)[schedule.source]))
+    damaged = dropped.get(DAMAGED, 0) + gone + int(np.count_nonzero((allowed & lost)[schedule.source]))
     left_out = {NOT_INFERENCE: int(np.count_nonzero(~allowed[schedule.source])), DAMAGED: damaged}
     dropped |= {reason: count for reason, count in left_out.items() if count}
     recorded = _only(schedule, (allowed & ~lost)[schedule.source])

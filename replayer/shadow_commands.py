@@ -116,7 +116,7 @@ def shadow(
     tape_key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/reference.md).")] = False,
 ) -> int:
-    """Compare a candidate's answers with recorded ones, or with those of a live baseline.
+    r"""Compare a candidate's answers with recorded ones, or with those of a live baseline.
 
     Sends every row once to each, in a seeded random order with few in flight,
     and judges labels, scores and schema pair by pair. What cannot be compared is
@@ -125,13 +125,16 @@ def shadow(
 
     [bold]Examples[/bold]
 
-    shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 --recorded
+      shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 --recorded
 
-    shadowtape shadow monday.tape --candidate v2=http://127.0.0.1:8081 --recorded --threshold 0.5
+      shadowtape shadow monday.tape --candidate v2=http://127.0.0.1:8081 \
+        --recorded --threshold 0.5
 
-    shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 --baseline http://127.0.0.1:8080 -t 'noise:feature=age,sd=0.5'
+      shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 \
+        --baseline http://127.0.0.1:8080 -t 'noise:feature=age,sd=0.5'
 
-    shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 --recorded --speed 1 --require 'latency.p99 < 50ms'
+      shadowtape shadow monday.tape --candidate http://127.0.0.1:8081 \
+        --recorded --speed 1 --require 'latency.p99 < 50ms'
 
     Exit codes: 0 PASS; 1 FAIL; 2 usage, or a value rewrite against recorded
     answers; 3 INVALID; 4 INCONCLUSIVE; 5 capture unreadable; 6 refused or not

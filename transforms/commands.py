@@ -49,7 +49,7 @@ def transform(
     key_file: TapeKeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Apply transforms to a capture and write a new one, with a receipt that proves what changed.
+    r"""Apply transforms to a capture and write a new one, with a receipt that proves what changed.
 
     Requests stand in the new capture as they would be sent. A request whose
     values changed loses its recorded response; every other keeps it.
@@ -58,11 +58,13 @@ def transform(
 
     Five times as fast, by three times as many users:
 
-        shadowtape transform monday.tape peak.tape -t time_scale:factor=5 -t amplify:copies=3
+      shadowtape transform monday.tape peak.tape \
+        -t time_scale:factor=5 -t amplify:copies=3
 
     Half a standard deviation of noise on one feature, with proof:
 
-        shadowtape transform monday.tape noisy.tape -t noise:feature=MedInc,sd=0.5 --seed 7 --receipt noisy.json
+      shadowtape transform monday.tape noisy.tape \
+        -t noise:feature=MedInc,sd=0.5 --seed 7 --receipt noisy.json
     """
     if not transforms:
         raise UsageError(f"nothing to do: add -t NAME:OPTION=VALUE; there are: {', '.join(sorted(catalogue.names()))}")

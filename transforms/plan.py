@@ -20,6 +20,7 @@ REASONS: tuple[tuple[Flags, str], ...] = (
     (Flags.REQUEST_DROPPED, "request_dropped"),
 )
 OTHER_REASON = "request_incomplete"
+DAMAGED = "damaged"
 SORTED_ROWS = 1 << 21
 """Rows that are sorted in memory at a time."""
 TIME_BINS = 1 << 16
@@ -47,7 +48,9 @@ def schedule_of(
     filled = ends - groups.counts  # where the next row of each group goes
     columns = {name: allocate(int(ends[-1]), DTYPES[name]) for name in ("at_ns", "source", "session")}
     dropped_: dict[str, int] = {}
+    unreadable = 0 if within else sum(map(len, captures))  # whose columns are damaged: nobody knows when they came
     for part in asked.parts():
+        unreadable -= 0 if within else len(part.flags)
         for reason, count in dropped(part.flags[~part.sendable], part.damaged[~part.sendable]).items():
             dropped_[reason] = dropped_.get(reason, 0) + count
         at_ns = part.at_ns[part.sendable]
@@ -63,6 +66,8 @@ def schedule_of(
     _sort(columns, ends)
     variant = allocate(int(ends[-1]), DTYPES["variant"])
     variant[:] = 0
+    if unreadable:
+        dropped_[DAMAGED] = dropped_.get(DAMAGED, 0) + unreadable
     return Schedule(variant=variant.view(np.uint32), **columns), dropped_  # type: ignore[arg-type]  # allocated as DTYPES say
 
 
@@ -172,7 +177,7 @@ def dropped(flags: NDArray[np.uint32], damaged: NDArray[np.bool_]) -> dict[str, 
     reasons = [((flags & np.uint32(flag)) != 0, reason) for flag, reason in REASONS]
     counts: dict[str, int] = {}
     left = np.ones(len(flags), dtype=np.bool_)
-    for holds, reason in [(damaged, "damaged"), *reasons, (left.copy(), OTHER_REASON)]:
+    for holds, reason in [(damaged, DAMAGED), *reasons, (left.copy(), OTHER_REASON)]:
         if count := int(np.count_nonzero(holds & left)):
             counts[reason] = count
         left &= ~holds

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.batches import column_dtype, is_name_column
+from captures.batches import absent_value, column_dtype, is_name_column
 from captures.codecs.codec import Codec
 from captures.columns import Batch
 from captures.errors import UsageError
@@ -128,6 +128,8 @@ class View:
         """One pass over the columns of all inputs, a segment at a time."""
         dtypes = {name: column_dtype(name) for name in sorted(names)}
         loaded = {name: self._allocate(len(self), dtype) for name, dtype in dtypes.items()}
+        for name, values in loaded.items():
+            values[:] = absent_value(name)  # of exchanges whose columns are damaged
         for start, capture in zip(self.starts[:-1].tolist(), self.captures, strict=True):
             for first, batch in capture.parts():
                 rows = slice(start + first, start + first + len(batch))

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 from captures.errors import CaptureError, UsageError
+from captures.frame import MAGIC
 from captures.importers.importer import SNIFFED_BYTES, Importer
 
 GROUP = "shadowtape.importers"
@@ -55,8 +56,10 @@ def importer_named(name: str) -> Importer:
 def importer_of(head: bytes, name: str) -> Importer:
     """The one importer that knows a file by how its decompressed content begins. ``name``: of the file, for messages.
 
-    Raises CaptureError: nobody knows it; UsageError: an importer cannot be loaded, or several claim the file.
+    Raises CaptureError: nobody knows it; UsageError: it is a capture, an importer cannot be loaded, or several claim the file.
     """
+    if head.startswith(MAGIC):
+        raise UsageError(f"{name}: a capture already: every command reads it as it is")
     claims = [importer for importer in map(importer_named, sorted(names())) if importer.sniff(head[:SNIFFED_BYTES])]
     if not claims:
         raise CaptureError(

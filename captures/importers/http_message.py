@@ -15,7 +15,6 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK_LINE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LONGEST_CHUNK_LINE = 4096
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_CONTINUE = 100
 
 
 @dataclass(frozen=True, slots=True)

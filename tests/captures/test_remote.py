@@ -16,7 +16,7 @@ import pytest
 from captures.blocks import BLOCK_BYTES, Traffic
 from captures.errors import CaptureError, ShadowtapeError, UsageError
 from captures.object_store import RemoteFile, connect
-from captures.remote import check_new, remote_files, remote_sources, upload
+from captures.remote import check_bucket, check_new, remote_files, remote_sources, upload
 
 DATA = bytes(range(256)) * 1000
 
@@ -71,6 +71,20 @@ def test_a_glob_picks_objects_of_a_folder(memory: Any) -> None:
     ]
     assert said(remote_files, "memory://bucket/x*") == "CaptureError: memory://bucket/x*: no object matches"
     assert "only stand behind the last slash" in said(remote_files, "memory://b*/a.tape")
+
+
+def test_a_bucket_is_looked_at_before_there_is_anything_to_upload(memory: Any) -> None:
+    assert said(check_bucket, "memory://bucket/prod") == (
+        "CaptureError: memory://bucket/prod: no such bucket, or it may not be looked at"
+    )
+    memory.pipe("/bucket/other/a.tape", b"x")
+    check_bucket("memory://bucket/prod")
+
+
+def test_credentials_in_a_url_are_refused_and_not_quoted() -> None:
+    for check in (check_bucket, remote_files):
+        refused = said(check, "s3://AKIA:word@bucket/a.tape")
+        assert refused.startswith("UsageError: s3://bucket/a.tape: leave credentials out of the URL")
 
 
 def test_a_new_object_is_seen_by_the_next_opening(memory: Any) -> None:

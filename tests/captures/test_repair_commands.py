@@ -51,8 +51,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "tape.key"
+    path = tmp_path / "keys" / "tape.key"
+    path.parent.mkdir()
     path.write_text(KEY.hex())
+    path.chmod(0o600)
     return path
 
 
@@ -195,6 +197,19 @@ def test_compact_encrypts_on_request(tape: Path, out: Path, key_file: Path) -> N
     with open_capture(out, key=KEY) as made:
         assert made.encrypted
         assert list(made.exchanges()) == EXCHANGES
+
+
+def test_compact_makes_a_missing_key_and_none_beside_the_capture(
+    tape: Path, out: Path, tmp_path: Path, capsys: Output
+) -> None:
+    assert shadowtape.run(["compact", str(tape), str(out), "--encrypt", str(out.parent / "k")]) == 2
+    assert "keep the key away from the capture" in capsys.readouterr().err
+
+    key = tmp_path / "keys" / "k"
+    key.parent.mkdir()
+    assert shadowtape.run(["compact", str(tape), str(out), "--encrypt", str(key)]) == 0
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert shadowtape.run(["verify", str(out), "--tape-key", str(key)]) == 0
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "audit", "recover", "compact"])

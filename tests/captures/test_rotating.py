@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from captures import rotating
 from captures.batches import batch_of
 from captures.confessions import Confessions
 from captures.errors import UsageError
@@ -198,6 +199,18 @@ def test_a_file_that_another_process_holds_stays(tmp_path: Path) -> None:
             fcntl.flock(reader, fcntl.LOCK_UN)
             rig.write()
             assert not path.exists()
+
+
+def test_what_another_recorder_of_the_folder_removes_first_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_example(tmp_path / "20270115T075900Z-000001.tape", [example_exchange()])
+    doomed = list(rotating.stored_in(tmp_path))
+    path.unlink()
+    monkeypatch.setattr(rotating, "stored_in", lambda _: doomed)
+    rig = Rig(tmp_path, Keeping(rotation=Rotation(size_bytes=1, keep_bytes=1)))
+    with closing(rig.tape) as tape:
+        assert (tape.removed, tape.removed_bytes, rig.notes) == (0, 0, [])
 
 
 def test_an_expired_file_is_removed_at_the_start(tmp_path: Path) -> None:

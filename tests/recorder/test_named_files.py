@@ -1,14 +1,13 @@
-"""The files a user names: keys, policies, folders."""
+"""The files a user names: keys and folders."""
 
-import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from captures.errors import UsageError
-from captures.privacy.policy import Policy
 from captures.rotation import Rotation
-from recorder.named_files import check_keys, check_storage, read_key, read_policy, state_folder
+from recorder.named_files import check_keys, check_storage, read_keys, state_folder
 from recorder.options import Storage
 
 
@@ -20,68 +19,40 @@ def folder(path: Path, **changes: str) -> Storage:
     return Storage(out=path.name, path=path, rotation=Rotation(), **changes)  # type: ignore[arg-type]  # passed on as they are
 
 
-def test_a_missing_key_file_is_made_for_its_owner_only_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    made = read_key(path, tape(tmp_path))
-    assert len(made) == 32
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_key(path, tape(tmp_path)) == made
-
-
-def test_a_key_beside_the_tape_is_refused_even_by_another_name(tmp_path: Path) -> None:
-    (tmp_path / "alias").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="another folder"):
-        read_key(tmp_path / "alias" / "k", tape(tmp_path))
-    assert not (tmp_path / "k").exists()
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_key_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    path.write_text("ab" * 32)
-    path.chmod(mode)
-    with pytest.raises(UsageError, match="chmod 600"):
-        read_key(path, tape(tmp_path))
-
-
-def test_a_file_that_holds_no_key_is_refused_and_not_quoted(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "k"
-    path.parent.mkdir()
-    path.write_text("hunter2 is not a key")
-    path.chmod(0o600)
-    with pytest.raises(UsageError) as caught:
-        read_key(path, tape(tmp_path))
-    assert "hunter2" not in str(caught.value)
-
-
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="make it first"):
         check_storage(tape(tmp_path / "missing"))
 
 
-def test_without_a_policy_file_the_default_denies() -> None:
-    assert read_policy(None) == Policy()
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"no_such_field: 1"])
-def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"policy\.yaml"):
-        read_policy(path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_policy(tmp_path / "missing.yaml")
-
-
-def test_a_key_anywhere_in_a_folder_of_tapes_is_refused_and_beside_the_folder_is_not(tmp_path: Path) -> None:
-    out = tmp_path / "tapes"
-    (out / "deep").mkdir(parents=True)
-    for inside in (out / "k", out / "deep" / "k", out / ".." / "tapes" / "k"):
+def test_a_key_stays_out_of_the_folder_of_a_tape_and_of_the_whole_folder_of_tapes(tmp_path: Path) -> None:
+    (tmp_path / "tapes" / "deep").mkdir(parents=True)
+    for storage, key in (
+        (tape(tmp_path), tmp_path / "k"),
+        (folder(tmp_path / "tapes"), tmp_path / "tapes" / "deep" / "k"),
+    ):
+        with pytest.raises(UsageError, match=r"--key .*another folder"):
+            read_keys(key, storage)
         with pytest.raises(UsageError, match=r"--encrypt .*another folder"):
-            read_key(inside, folder(out), "--encrypt")
-    assert len(read_key(tmp_path / "k", folder(out))) == 32
+            read_keys(None, replace(storage, encrypt=key))
+    assert len(read_keys(tmp_path / "k", folder(tmp_path / "tapes"))[0]) == 32
+
+
+def test_without_a_key_file_the_key_is_a_new_one_each_time(tmp_path: Path) -> None:
+    one, other = (read_keys(None, tape(tmp_path)) for _ in range(2))
+    assert one[0] != other[0]
+    assert one[1] is other[1] is None
+
+
+def test_a_copy_of_the_key_of_the_tokens_is_not_the_key_of_the_tape(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    key, copy = tmp_path / "keys" / "a", tmp_path / "keys" / "b"
+    storage = replace(tape(tmp_path), encrypt=copy)
+    secret, tape_key = read_keys(key, storage)
+    assert secret != tape_key
+    copy.unlink()
+    copy.hardlink_to(key)
+    with pytest.raises(UsageError, match="two secrets need two keys"):
+        read_keys(key, storage)
 
 
 def test_a_tape_and_its_tokens_have_two_keys(tmp_path: Path) -> None:

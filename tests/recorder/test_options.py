@@ -163,6 +163,8 @@ MISTAKES: dict[str, tuple[str, dict[str, object], str]] = {
     "nothing": ("", {}, "name a capture"),
     "a file with a slash": ("x.tape/", {}, "one file"),
     "a bucket of somebody else": ("gs://b/p", {}, "s3://BUCKET"),
+    "credentials in a URL": ("s3://AKIA:word@b/p", {}, "'s3://b/p': leave credentials"),
+    "a query in a URL": ("s3://b/p?versionId=1", {}, "leave credentials, . and # out"),
     "no bucket": ("s3://", {}, "s3://BUCKET"),
     "a file by size": ("x.tape", {"rotate_size": "1MiB"}, "--rotate-size: x.tape is one file; name a folder: --out x/"),
     "a file by time": ("x.tape", {"rotate_every": "1h"}, "--rotate-every: .* one file"),

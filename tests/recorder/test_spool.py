@@ -3,14 +3,18 @@
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from captures.errors import UsageError
 from captures.opening import open_capture
 from captures.privacy.policy import Policy
+from captures.rotating import RotatingTape, stored_in
 from captures.testing import example_exchange, write_example
+from recorder import spool
 from recorder.frames import frame
 from recorder.spool import free_bytes, serve
 from recorder.testing import frames
@@ -110,6 +114,17 @@ def test_what_an_earlier_recording_left_goes_to_the_bucket_too(tmp_path: Path) -
     assert notes[0].startswith(f"{unsealed}: left by an earlier recording, not sealed")
 
 
+def test_what_another_recorder_uploads_meanwhile_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = write_example(tmp_path / "20200101T000000Z-000001.tape", [example_exchange()])
+    found = list(stored_in(tmp_path))
+    gone.unlink()
+    monkeypatch.setattr(spool, "stored_in", lambda _: found)
+    bucket = Bucket()
+    told = recorded(tmp_path, 1, bucket, url=URL, rotation=FOLDER)
+    assert [each["kind"] for each in told] == ["ready", "done"]
+    assert len(bucket.objects) == 1
+
+
 def test_what_cannot_be_uploaded_stays_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.spool.UPLOAD_WAIT_S", 0.0)
     told = recorded(tmp_path, 3, Bucket(broken=True), url=URL, rotation=FOLDER)
@@ -117,6 +132,27 @@ def test_what_cannot_be_uploaded_stays_and_is_named(tmp_path: Path, monkeypatch:
     (path,) = tmp_path.iterdir()
     with open_capture(path) as capture:
         assert (len(capture), capture.sealed) == (3, True)
+
+
+@pytest.mark.parametrize(("out", "rotation"), [("x.tape", None), ("tapes", FOLDER)])
+def test_a_name_that_another_recorder_takes_at_the_same_moment_is_left_to_it(
+    out: str, rotation: dict[str, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, begin, rivals = tmp_path / out, RotatingTape, iter([b"first", b"second"])
+
+    def too_late(path_of: Callable[[int], Path], *others: Any, **more: Any) -> RotatingTape:
+        if rival := next(rivals, None):
+            path_of(1).write_bytes(rival)
+        return begin(path_of, *others, **more)
+
+    monkeypatch.setattr(spool, "RotatingTape", too_late)
+    told = recorded(place, 3, rotation=rotation)
+    assert told[-1]["kept"] == 3
+    files = sorted((place if rotation else tmp_path).iterdir(), key=lambda path: (len(path.name), path.name))
+    assert [path.read_bytes() for path in files[:2]] == [b"first", b"second"]
+    with open_capture(files[2]) as capture:
+        assert len(capture) == 3
+    assert told[0]["path"] == str(place if rotation else files[2])
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ def test_what_is_uploaded_is_no_longer_here(tmp_path: Path) -> None:
     assert (list(tmp_path.iterdir()), rig.notes) == ([], [])
 
 
+def test_a_bucket_that_takes_nothing_is_said_before_there_is_a_file() -> None:
+    bucket, said, notes = Bucket(), threading.Event(), list[str]()
+
+    def note(line: str) -> None:
+        notes.append(line)
+        said.set()
+
+    def probe() -> None:
+        raise CaptureError("s3://tapes/prod: access refused")
+
+    uploader = Uploader(bucket.upload, "s3://tapes/prod", note, probe=probe)
+    assert said.wait(30)
+    assert uploader.close(30) == []
+    assert notes == [
+        "nothing can be uploaded now: s3://tapes/prod: access refused; files wait here, and it is tried again"
+    ]
+
+
 def test_what_fails_is_said_once_and_tried_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.bucket.failures = [OSError(111, "Connection refused"), CaptureError("no such bucket"), ValueError("secret")]

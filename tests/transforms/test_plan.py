@@ -1,13 +1,17 @@
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from captures.batches import batch_of
+from captures.columns import Batch
 from captures.exchange import Exchange, Flags
 from transforms import plan
 from transforms.plan import schedule_of
 from transforms.schedule_files import Scratch
 from transforms.testing import MemoryCapture, example_exchange
+from transforms.view import View
 
 
 def exchange(arrival_ns: int, flags: Flags = Flags.REPLAYABLE, session: int = 0) -> Exchange:
@@ -146,3 +150,25 @@ def test_long_columns_of_a_plan_lie_on_disk_and_say_the_same(monkeypatch: pytest
 
         assert isinstance(schedule.at_ns, np.memmap)
         assert schedule.digest == schedule_of([held])[0].digest
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged(MemoryCapture):
+    """The columns of every third exchange cannot be read."""
+
+    def parts(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Batch]]:
+        for at, held in enumerate(self.held):
+            if at % 3:
+                yield at, batch_of([held])
+
+
+def test_what_has_no_columns_is_damaged_and_not_made_up() -> None:
+    held = Damaged([exchange(at) for at in range(7)])
+
+    schedule, dropped = schedule_of([held])
+    view = View([held])
+
+    assert schedule.source.tolist() == [1, 2, 4, 5]
+    assert dropped == {"damaged": 3}
+    assert view.column("flags").tolist() == [0, 1, 1, 0, 1, 1, 0]
+    assert view.column("intended_ns").tolist() == [-1] * 7
