@@ -18,7 +18,10 @@ from captures.version import __version__
 # name: (where, one line). The help of a command itself is its docstring; docs/reference.md has them all.
 COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("recorder.commands:record", "Relay traffic to an upstream and capture a pseudonymised copy."),
-    "inspect": ("captures.inspect_commands:inspect", "What a capture holds: routes, rates, service times, confessions."),
+    "inspect": (
+        "captures.inspect_commands:inspect",
+        "What a capture holds: routes, rates, service times, confessions.",
+    ),
     "verify": ("captures.commands:verify", "Check every checksum and claim of a capture."),
     "recover": ("captures.repair_commands:recover", "What survives of a damaged capture, as a new sound one."),
     "compact": ("captures.repair_commands:compact", "Merge small segments, flushes and files into one capture."),

@@ -69,12 +69,3 @@ def size_bytes(value: str, what: str) -> int:
     if size is None or size.denominator != 1:
         raise ValueError(f"{what} is {value!r}, not a size such as 256MiB, 1GB or 1048576")
     return int(size)
-
-
-def size_text(size: int) -> str:
-    """A size in bytes as people write it: "1.5 MiB"; to be read, not to be parsed."""
-    value, units = Fraction(size), iter(("KiB", "MiB", "GiB", "TiB"))
-    unit = "B"
-    while value >= 1024 and (larger := next(units, "")):
-        value, unit = value / 1024, larger
-    return f"{size} B" if unit == "B" else f"{float(value):.1f} {unit}"

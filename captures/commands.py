@@ -137,7 +137,9 @@ def _show_verdict(console: Console, found: dict[str, Any]) -> None:
     for damage in found["damage"]:
         console.print(damage_line(damage))
     if not found["sound"]:
-        console.print(f"{found['readable']:,} of {plural(found['exchanges'], 'exchange')} can be read{_what_now(found)}")
+        console.print(
+            f"{found['readable']:,} of {plural(found['exchanges'], 'exchange')} can be read{_what_now(found)}"
+        )
     elif len(found["files"]) > 1:
         files, exchanges = plural(len(found["files"]), "file"), plural(found["exchanges"], "exchange")
         console.print(f"all [green]sound[/green]: {files}, {exchanges}, {plural(found['segments'], 'segment')}")
@@ -145,7 +147,7 @@ def _show_verdict(console: Console, found: dict[str, Any]) -> None:
 
 def _what_now(found: dict[str, Any]) -> str:
     over = not any(being_written(each["file"]) for each in found["files"] if not each["sealed"])
-    return "; `shadowtape recover` makes a sound capture of them" if found["readable"] and over else ""
+    return ": save them with `shadowtape recover`" if found["readable"] and over else ""
 
 
 def _why_unsealed(path: str) -> str:

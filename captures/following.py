@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from captures.amounts import size_text
 from captures.columns import Batch
 from captures.inspection import Facts, confessed, origin_ns
 from captures.reader import Capture
 from captures.tally import Tally
-from captures.wording import milliseconds, plural
+from captures.wording import milliseconds, plural, size_text
 
 KINDS_SHOWN = 6  # of status and failure in a line
 

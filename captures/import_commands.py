@@ -67,7 +67,11 @@ def import_(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of what is made up: same seed, same capture.")] = 0,
     encrypt: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Encrypt OUT with the key in FILE, made if missing.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Encrypt OUT with the key in FILE, made if missing, never beside OUT.",
+            show_default=False,
+        ),
     ] = None,
     expire: Annotated[
         str,

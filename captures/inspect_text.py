@@ -9,9 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from captures.amounts import size_text
 from captures.inspection import phrase
-from captures.wording import duration, milliseconds, plural, share, sparkline
+from captures.wording import duration, milliseconds, plural, share, size_text, sparkline
 
 type Facts = Mapping[str, Any]
 
@@ -94,7 +93,15 @@ def _summary(found: Facts) -> Iterator[tuple[str, str]]:
         yield "answers", _answers(found)
         valid = found["recorded_valid"]
         yield "usable", f"{_of(found['replayable'], n)} replayable; {_of(valid, n)} with an answer valid for comparison"
-    yield "left out", "; ".join(map(escape, found["lacks"])) or "nothing"
+    yield "left out", "; ".join(map(escape, [*found["lacks"], *_lost(found["damage"])])) or "nothing"
+
+
+def _lost(damage: Sequence[Facts]) -> Iterator[str]:
+    known = sum(each["exchanges_lost"] or 0 for each in damage)
+    if known:
+        yield f"{plural(known, 'exchange')} lost to damage"
+    if any(each["exchanges_lost"] is None for each in damage):
+        yield f"an unknown number {'more' if known else 'of exchanges'} lost to damage"
 
 
 def _of(count: int, whole: int) -> str:

@@ -240,6 +240,8 @@ def connect(where: str, traffic: Traffic) -> tuple[ObjectStore, str]:
         raise UsageError(f"{name}: captures are read from s3://, gs://, az:// and https://, not {scheme}://")
     if scheme not in WEB and "@" in urlsplit(where).netloc:
         raise UsageError(f"{name}: leave credentials out of the URL; they come from the environment")
+    if not where.partition("://")[2].strip("/"):
+        raise UsageError(f"{name}: names no {'server' if scheme in WEB else 'bucket'}; write {scheme}://NAME/…")
     if not _may_be_read(where):
         raise UsageError(f"{name}: http is not encrypted: use https (http is for this machine only)")
     try:

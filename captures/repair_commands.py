@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from captures.amounts import size_text
 from captures.compaction import compacted, compacted_confessions, compacted_header, damaged_error
 from captures.console import PROGRESS_FROM_BYTES, CaptureArgument, JsonOption, TapeKeyOption, console
 from captures.errors import UsageError
@@ -27,7 +26,7 @@ from captures.reader import Capture
 from captures.recovery import recovered_confessions, recovered_header, report, survey, survivors
 from captures.tape_key import tape_key
 from captures.version import __version__
-from captures.wording import plural
+from captures.wording import plural, size_text
 
 OutArgument = Annotated[
     str, typer.Argument(metavar="OUT", help="The capture to write; a new name that ends in .tape.", show_default=False)
@@ -66,7 +65,8 @@ def recover(
                 tape.append(batch)
                 advance(len(batch))
             tape.seal(recovered_confessions(opened, found))
-    result = report(found) | {"out": out}
+        with open_capture(out, key=opened.tape_key) as made:
+            result = report(found) | {"digest": made.digest, "out": shown(out)}
     if json:
         print(jsonlib.dumps(result))
     else:
@@ -83,7 +83,11 @@ def compact(
     *,
     encrypt: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Encrypt OUT with the key in FILE, made if missing.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Encrypt OUT with the key in FILE, made if missing, never beside OUT.",
+            show_default=False,
+        ),
     ] = None,
     tape_key_file: TapeKeyOption = None,
     json: JsonOption = False,
@@ -100,7 +104,7 @@ def compact(
 
       shadowtape compact 'recordings/20260105T*.tape' monday.tape
 
-      shadowtape compact monday.tape monday-locked.tape --encrypt tape.key
+      shadowtape compact monday.tape locked.tape --encrypt keys/tape.key
     """
     check_output(out)
     key = tape_key(tape_key_file)
@@ -135,7 +139,7 @@ def compact(
                 "size_bytes": made.size,
                 "ratio": round(made.size / before, 4),
                 "digest": made.digest,
-                "out": out,
+                "out": shown(out),
             }
     if json:
         print(jsonlib.dumps(result))

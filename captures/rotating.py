@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from captures.amounts import size_text
 from captures.beginning import read_beginning
 from captures.columns import Batch
 from captures.confessions import Confessions
@@ -28,6 +27,7 @@ from captures.rotation import (
     to_remove,
 )
 from captures.store import TapeFile, create_capture
+from captures.wording import size_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """How figures are written for people: sizes, times, shares, counts. Pure; what people write for us is captures/amounts.py."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -31,6 +32,15 @@ def duration(seconds: float) -> str:
             rest = whole % per // {"h": 3600, "min": 60, "s": 1}[below]
             return f"{whole // per:,} {unit} {rest} {below}" if rest else f"{whole // per:,} {unit}"
     raise AssertionError("the last row takes everything")
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as people write it: "1.5 MiB"; to be read, not to be parsed."""
+    value, units = Fraction(size), iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = "B"
+    while value >= 1024 and (larger := next(units, "")):
+        value, unit = value / 1024, larger
+    return f"{size} B" if unit == "B" else f"{float(value):.1f} {unit}"
 
 
 def share(part: float, whole: float) -> str:

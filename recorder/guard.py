@@ -1,6 +1,6 @@
 """What is looked at before each flush: that the file is where it was made, and that the disk has room. Pure: it is told."""
 
-from captures.amounts import size_text
+from captures.wording import size_text
 from recorder.intake import Intake
 
 GONE = "the file is gone from its folder (removed or replaced)"

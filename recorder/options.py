@@ -9,10 +9,11 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from captures.amounts import duration_ns, share_of, size_bytes, size_text
+from captures.amounts import duration_ns, share_of, size_bytes
 from captures.errors import UsageError
 from captures.locations import is_remote, shown
 from captures.rotation import DEFAULT_SIZE, Rotation
+from captures.wording import size_text
 from recorder.labels import parse_labels
 
 SUFFIX = ".tape"
@@ -181,12 +182,12 @@ def parse_storage(
 def _place(out: str, name: str, staging: Path) -> tuple[Path, str]:
     """Where files are written, and the URL they are uploaded to ("": nowhere)."""
     if is_remote(out):
-        bucket, asked = urlsplit(out).netloc, f"{name} {shown(out)!r}"
+        bucket = urlsplit(out).netloc
         if not out.startswith(_REMOTE) or not bucket:
-            raise UsageError(f"{asked}: recordings go to files, folders and s3://BUCKET/PREFIX")
+            raise UsageError(f"{name} {shown(out)!r}: recordings go to files, folders and s3://BUCKET/PREFIX")
         if "@" in bucket or "?" in out or "#" in out:
             raise UsageError(
-                f"{asked}: leave credentials, ? and # out of the URL; credentials come from the environment"
+                f"{name}: leave credentials, ? and # out of the URL; credentials come from the environment"
             )
         url = out.rstrip("/")
         # By URL: what an earlier recording could not upload goes where it was meant to.

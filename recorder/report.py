@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from captures.amounts import size_text
 from captures.confessions import Confessions
+from captures.wording import size_text
 
 _LEFT_OUT = ("shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
 

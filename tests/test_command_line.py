@@ -40,6 +40,11 @@ def test_usage_errors_are_one_line_and_exit_2(arguments: list[str], capsys: pyte
     assert error.startswith("shadowtape: ")
 
 
+def test_a_glob_without_quotes_is_told_to_have_some(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shadowtape.run(["inspect", "a.tape", "b.tape"]) == 2
+    assert "a glob goes in quotes" in capsys.readouterr().err
+
+
 def test_no_arguments_print_the_help_and_no_complaint() -> None:
     done = shell()
 

@@ -7,7 +7,6 @@ names a class in a file.
 
 import dataclasses
 import importlib
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from importlib.metadata import entry_points
 from pydantic import TypeAdapter, ValidationError
 
 from captures.errors import UsageError
+from captures.plugins import class_in_file
 from transforms.transform import Transform
 
 GROUP = "shadowtape.transforms"
@@ -38,7 +38,7 @@ def build(text: str) -> Transform:
     name, _, rest = text.strip().partition(":")
     if name.endswith(".py"):
         path, (name, _, rest) = name, rest.partition(":")
-        made: object = _from_file(path, name)
+        made = class_in_file(path, name, where=path, example=f"{path}:Name:option=value")
     else:
         made = _named(name)
     if not (isinstance(made, type) and dataclasses.is_dataclass(made) and hasattr(made, "name")):
@@ -62,26 +62,6 @@ def _named(name: str) -> object:
         made: object = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"transform {name!r} cannot be loaded from {found[name]}: {error}") from error
-    return made
-
-
-def _from_file(path: str, name: str) -> object:
-    if not name:
-        raise UsageError(f"{path}: which class? write {path}:Name:option=value")
-    spec = importlib.util.spec_from_file_location("shadowtape_transform_file", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a file of the user's: whatever it raises is about that file
-        raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        own = sorted(
-            key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == spec.name
-        )
-        raise UsageError(f"{path}: no class named {name!r}; there are: {', '.join(own) or 'none'}")
-    made: object = getattr(module, name)
     return made
 
 

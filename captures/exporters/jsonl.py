@@ -1,7 +1,7 @@
 """One JSON object per exchange, behind a line that says what capture they are of. Nothing is lost; docs/jsonl.md has every key.
 
-Every line ends in a seal: a digest of the line, under the first line's. Whoever imports the file sees from it that the line is as it
-was exported, and so under the policy that the first line names.
+Every line ends in a seal: a digest of the line, under the first line's. Whoever imports the file sees from it that the line is as
+it was exported, and so under the policy that the first line names.
 """
 
 from collections.abc import Iterable, Iterator

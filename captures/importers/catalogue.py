@@ -5,13 +5,13 @@ below where the metadata of the distribution is absent (a plain checkout). ``pat
 """
 
 import importlib
-import importlib.util
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 from captures.errors import CaptureError, UsageError
 from captures.frame import MAGIC
 from captures.importers.importer import SNIFFED_BYTES, Importer
+from captures.plugins import class_in_file
 
 GROUP = "shadowtape.importers"
 AUTO = "auto"
@@ -37,7 +37,8 @@ def names() -> dict[str, str]:
 def importer_named(name: str) -> Importer:
     """Raises UsageError: one line that lists what exists."""
     if name.partition(":")[0].endswith(".py"):
-        return _made(name, _from_file(*name.split(":", 1)) if ":" in name else _from_file(name, ""))
+        path, _, attribute = name.partition(":")
+        return _made(name, class_in_file(path, attribute, where=f"--format {path}", example=f"{path}:Name"))
     found = names()
     if name not in found:
         close = get_close_matches(name, found, n=1)
@@ -83,20 +84,3 @@ def _made(name: str, made: object) -> Importer:
     if not complete:
         raise UsageError(f"importer {name!r} has no name, notes, sniff or read; docs/importing.md shows one")
     return importer
-
-
-def _from_file(path: str, name: str) -> object:
-    if not name:
-        raise UsageError(f"--format {path}: which class? write {path}:Name")
-    spec = importlib.util.spec_from_file_location("shadowtape_importer_file", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"--format {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a file of the user's: whatever it raises is about that file
-        raise UsageError(f"--format {path}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        raise UsageError(f"--format {path}: no class named {name!r} in it")
-    made: object = getattr(module, name)
-    return made

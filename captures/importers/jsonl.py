@@ -1,8 +1,8 @@
 """Our own JSON Lines: what ``shadowtape export`` writes, and files made by hand in its form. docs/jsonl.md describes both.
 
 A first line that names a policy says that what follows is pseudonymised already. It is believed where it is exactly as it was
-exported (see `captures.exporters.jsonl`), and for lines that are; others are dropped as "changed", never taken for pseudonymised. Without such a line
-everything is raw: flags, labels and origins that such a file claims are not believed.
+exported (see `captures.exporters.jsonl`), and for lines that are; others are dropped as "changed", never taken for pseudonymised.
+Without such a line everything is raw: flags, labels and origins that such a file claims are not believed.
 """
 
 import re

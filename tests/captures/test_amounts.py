@@ -2,7 +2,8 @@ from fractions import Fraction
 
 import pytest
 
-from captures.amounts import Number, duration_ns, exact, share_of, size_bytes, size_text
+from captures.amounts import Number, duration_ns, exact, share_of, size_bytes
+from captures.wording import size_text
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def test_damage_comes_before_the_figures() -> None:
 
     assert "not sealed" in lines[0]
     assert lines[1].startswith("damage at byte")
+    assert any(line.startswith("left out") and "2 exchanges lost to damage" in line for line in lines)
 
 
 def test_what_is_missing_is_said_in_words(tmp_path: Path, capsys: Output) -> None:

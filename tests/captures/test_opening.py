@@ -215,7 +215,7 @@ def test_files_of_different_kinds_are_refused(tmp_path: Path) -> None:
     rotated(tmp_path, [1])
     write(tmp_path, numbered(1, recording=1, kind="run"), [example_exchange()])
 
-    with pytest.raises(CaptureError, match=r"is a recording, .* is a run"):
+    with pytest.raises(CaptureError, match=r"is of kind recording, .* of kind run"):
         open_capture(tmp_path)
 
 

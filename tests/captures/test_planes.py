@@ -82,9 +82,7 @@ def test_any_bytes_of_the_right_length_are_values(
     found = unpack(declared, payload, counts)
 
     ends = np.cumsum([0, *counts]).tolist()
-    again = [
-        {name: values[low:high] for name, values in found.items()} for low, high in itertools.pairwise(ends)
-    ]
+    again = [{name: values[low:high] for name, values in found.items()} for low, high in itertools.pairwise(ends)]
     assert packed(declared, again) == payload
 
 

@@ -297,7 +297,7 @@ def test_a_web_server_is_asked_for_ranges_only_and_never_with_head() -> None:
     ("path", "message"),
     [
         ("whole/a.tape", "its server does not serve parts of a file (no byte ranges); download it first"),
-        ("gone/a.tape", "no such object, and no folder with .tape files"),
+        ("gone/a.tape", "no such object"),
         ("secret/a.tape", "access refused (its server answered 403)"),
     ],
 )
@@ -398,6 +398,12 @@ def test_credentials_come_from_the_environment_and_are_in_no_message(monkeypatch
         "CaptureError: s3://bucket/a.tape: its server cannot be reached: AWS_ENDPOINT_URL is http://127.0.0.1:1"
     )
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in message
+
+
+@pytest.mark.parametrize("where", ["s3://", "s3:///", "https://"])
+def test_a_url_without_a_name_says_so(where: str) -> None:
+    assert said(remote_files, where).startswith("UsageError: ")
+    assert "names no" in said(remote_files, where)
 
 
 def test_errors_are_the_declared_ones() -> None:

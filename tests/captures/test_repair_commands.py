@@ -81,6 +81,8 @@ def test_recover_reports_as_json(damaged: Path, out: Path, capsys: Output) -> No
     found = json.loads(capsys.readouterr().out)
     assert (found["read"], found["written"], found["lost"], found["bodiless"], found["out"]) == (9, 6, 3, 3, str(out))
     assert [(each["segment"], each["exchanges_lost"]) for each in found["damage"]] == [(1, 3)]
+    with open_capture(out) as made:
+        assert found["digest"] == made.digest
 
 
 def test_recover_of_nothing_readable_exits_5_and_writes_nothing(tape: Path, out: Path, capsys: Output) -> None:

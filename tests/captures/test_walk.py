@@ -261,3 +261,15 @@ def test_damage_is_reported_in_the_order_of_the_file() -> None:
 
     assert len(offsets) == 2
     assert all(a < b for a, b in pairwise(offsets))
+
+
+def test_a_flush_that_is_there_twice_or_gone_ends_its_segment() -> None:
+    """Its checksums are right, and what follows would be read as the difference to another row."""
+    data = capture_bytes([example_exchanges(2)] * 3, seal=False)
+    first, second, third = commits(data)
+    for broken in (data[:second] + data[first:], data[:first] + data[second:]):
+        capture = capture_of(broken)
+
+        assert survivors(capture) == [*example_exchanges(2)] * (2 if len(broken) > len(data) else 1)
+        assert [each.reason for each in capture.damage] == ["a commit claims other totals than its segment has"]
+    assert third == len(data)

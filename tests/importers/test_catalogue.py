@@ -6,6 +6,7 @@ import pytest
 from captures.errors import CaptureError, UsageError
 from captures.importers import catalogue
 from captures.importers.catalogue import BUILT_IN, GROUP, importer_named, importer_of, names
+from captures.samples import sample
 
 PLUGIN = """
 class Mine:
@@ -77,6 +78,11 @@ def test_what_nobody_recognises_lists_the_formats() -> None:
         importer_of(b"hello", "x.log")
     with pytest.raises(CaptureError, match="nothing in it to recognise"):
         importer_of(b"", "x.log")
+
+
+def test_a_capture_is_not_imported() -> None:
+    with pytest.raises(UsageError, match=r"x\.tape: a capture already"):
+        importer_of(sample("housing.tape").read_bytes(), "x.tape")
 
 
 def test_what_two_recognise_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
