@@ -93,6 +93,11 @@ class CaptureFile:
         found = dict.fromkeys([*(self._walker.damage if self._walker else []), *self._found])
         return sorted(found, key=lambda each: each.offset)
 
+    @property
+    def reports(self) -> int:
+        """How often `report` noted something new so far."""
+        return len(self._found)
+
     def __len__(self) -> int:
         return int(self.starts[-1])
 

@@ -20,6 +20,7 @@ LIMITS = {
     "raw": 256 << 20,  # payload of one piece, decompressed
     "meta": 16 << 20,  # payload of a header, start, commit or index
     "segment": 512 << 20,  # one kind of piece over a whole segment, decompressed
+    "heads": 32 << 20,  # of one segment, decompressed
     "exchanges": 1 << 16,  # in one segment
     "columns": 1 << 9,  # of one segment
     "window": 8 << 20,  # of a zstd stream

@@ -17,6 +17,7 @@ type Facts = Mapping[str, Any]
 ROWS_SHOWN = 12
 VALUES_SHOWN = 8
 DAMAGE_SHOWN = 20
+NO_ANSWER = "no answer"
 
 
 def view(name: str, found: Facts, *, everything: bool = False) -> RenderableType:
@@ -91,6 +92,8 @@ def _summary(found: Facts) -> Iterator[tuple[str, str]]:
             )
             yield "", f"{sparkline(rate['counts'])}" + (f"  [dim]a bar: {bar}[/dim]" if len(rate["counts"]) > 1 else "")
         yield "answers", _answers(found)
+        if found["untimed"]:
+            yield "times", f"{_of(found['untimed'], found['responses'])} of the answers without a time: not recorded"
         valid = found["recorded_valid"]
         yield "usable", f"{_of(found['replayable'], n)} replayable; {_of(valid, n)} with an answer valid for comparison"
     yield "left out", "; ".join(map(escape, [*found["lacks"], *_lost(found["damage"])])) or "nothing"
@@ -114,6 +117,8 @@ def _answers(found: Facts) -> str:
     n = found["exchanges"]
     mix = [(f"{code} {phrase(int(code))}".strip(), count, code[0] in "45") for code, count in found["status"].items()]
     mix += [(kind.replace("_", " "), count, True) for kind, count in found["failures"].items()]
+    if found["unanswered"]:
+        mix.append((NO_ANSWER, found["unanswered"], False))
     mix.sort(key=lambda row: -row[1])
     shown = [
         f"{escape(what)}: {count:,}" + (f" ({share(count, n)})" if count < n else "")
@@ -179,9 +184,7 @@ def _models(found: Facts, most: int) -> Iterator[RenderableType]:
 
 
 def _group(row: Facts, total: int) -> tuple[str, ...]:
-    good = sum(count for code, count in row["status"].items() if code[0] in "123")
-    bad = row["count"] - good
-    times = row["service_ms"]
+    bad, times = row["errors"], row["service_ms"]
     return (
         f"{row['count']:,}",
         share(row["count"], total),

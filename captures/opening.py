@@ -1,11 +1,13 @@
 """Opens captures for reading: files, folders of rotated files, globs and URLs. Whoever writes one uses `captures.store`."""
 
+import errno
 import fcntl
 import glob
 import os
 import stat
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -60,15 +62,16 @@ class _Opener:
         files: list[CaptureFile] = []
         expired: dict[str, Header] = {}
         damage: list[Damage] = []
-        for stored in self._stored(known):
+        for name, opened in self._found(known):
             try:
-                header = read_beginning(stored.name, PieceReader(stored.read_at, stored.size)).header
+                stored = opened()
+                header = _header_of(stored)
             except CaptureError as error:
-                stored.close()
                 if not self.several:
                     raise
-                # One file that never came to be does not take the others with it.
-                damage.append(Damage(0, -1, str(error).removeprefix(f"{stored.name}: "), None, stored.name))
+                # One file that never came to be does not take the others with it. Retention may be faster than we are.
+                if self._remote is not None or Path(name).exists():
+                    damage.append(Damage(0, -1, str(error).removeprefix(f"{name}: "), None, name))
                 continue
             if header.expires_ns and time.time_ns() >= header.expires_ns:
                 stored.close()
@@ -86,14 +89,14 @@ class _Opener:
         for stored in self._remote or ():
             stored.close()
 
-    def _stored(self, known: frozenset[str]) -> list[Stored]:
+    def _found(self, known: frozenset[str]) -> Iterator[tuple[str, Callable[[], Stored]]]:
+        """(name, how it is opened: raises CaptureError)"""
         if self._remote is not None:
-            return [stored for stored in self._remote if stored.name not in known]
-        if not self.several:
-            return [self._handles.stored(Path(self._where))]
-        found = [path for path in _paths(self._where) if str(path) not in known]
-        # A file that was begun this moment has no header yet.
-        return [self._handles.stored(path) for path in found if path.stat().st_size or not _is_held(path)]
+            yield from ((stored.name, partial(_same, stored)) for stored in self._remote if stored.name not in known)
+            return
+        for path in _paths(self._where) if self.several else [Path(self._where)]:
+            if str(path) not in known and not (self.several and _has_no_header_yet(path)):
+                yield str(path), partial(self._handles.stored, path)
 
     def _nothing(self, expired: dict[str, Header], damage: list[Damage]) -> CaptureError:
         where = shown(self._where)
@@ -115,6 +118,7 @@ class _Handles:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, int] = OrderedDict()
+        self._which: dict[Path, tuple[int, int]] = {}  # device and inode
 
     def stored(self, path: Path) -> Stored:
         """Raises CaptureError."""
@@ -133,12 +137,19 @@ class _Handles:
             status.st_size,
             partial(self._read_at, path),
             partial(self._close, path),
-            lambda: os.fstat(self._fd(path)).st_size,
+            partial(self._size, path),
         )
 
     def close(self) -> None:
         for path in list(self._open):
             self._close(path)
+
+    def _size(self, path: Path) -> int:
+        """0: it is gone, and so grows no more."""
+        try:
+            return os.fstat(self._fd(path)).st_size
+        except OSError:
+            return 0
 
     def _read_at(self, path: Path, offset: int, size: int) -> bytes:
         """Raises OSError."""
@@ -153,15 +164,20 @@ class _Handles:
         """Raises OSError."""
         fd = self._open.get(path)
         if fd is None:
-            fd = self._open[path] = os.open(
-                path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-            )  # no wait for a pipe's writer
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no wait for a pipe's writer
+            status = os.fstat(fd)
+            which = status.st_dev, status.st_ino
+            if self._which.setdefault(path, which) != which:
+                os.close(fd)
+                raise OSError(errno.ESTALE, "another file has its name now")
+            self._open[path] = fd
             while len(self._open) > OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
         self._open.move_to_end(path)
         return fd
 
     def _close(self, path: Path) -> None:
+        self._which.pop(path, None)
         fd = self._open.pop(path, None)
         if fd is not None:
             os.close(fd)
@@ -171,20 +187,47 @@ def _paths(where: str) -> list[Path]:
     """The file, those of the folder, or those the glob matches; by name."""
     path = Path(where)
     if path.is_dir():
-        return sorted(each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file())
+        try:
+            return sorted(each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file())
+        except OSError as error:
+            raise CaptureError(f"{path}: cannot be listed: {error.strerror}") from None
     if path.exists() or not glob.has_magic(where):
         return [path]
     matches = glob.iglob(where)  # noqa: PTH207 - `Path.glob` takes no absolute pattern
     return sorted(path for path in map(Path, matches) if path.is_file())
 
 
+def _header_of(stored: Stored) -> Header:
+    """Raises CaptureError; then the file is closed."""
+    try:
+        return read_beginning(stored.name, PieceReader(stored.read_at, stored.size)).header
+    except CaptureError:
+        stored.close()
+        raise
+
+
+def _has_no_header_yet(path: Path) -> bool:
+    """A file that was begun this moment."""
+    try:
+        return not path.stat().st_size and _is_held(path)
+    except OSError:
+        return False
+
+
 def _is_held(path: Path) -> bool:
+    """Not, where it cannot be opened."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     return False
+
+
+def _same(stored: Stored) -> Stored:
+    return stored
 
 
 def _remote(where: str) -> list[Stored]:

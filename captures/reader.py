@@ -58,6 +58,7 @@ class Capture:
         self._expired: dict[str, Header] = {}
         self._unreadable: Sequence[Damage] = ()
         self._reported: dict[Damage, None] = {}
+        self._grown = False  # files have grown, and that is not taken in
         self._decoded: OrderedDict[tuple[int, bool], Batch] = OrderedDict()
         self._take_in(listing)
 
@@ -152,10 +153,11 @@ class Capture:
 
         Ordinals that were given stay, unless a damaged file was sealed or a file turned up between others. Raises CaptureError.
         """
-        grown = [file.refresh() for file in self._files]
+        for file in self._files:
+            self._grown |= file.refresh()
         known = frozenset({*(file.name for file in self._files), *self._expired})
         listing = self._more(known) if self._more else Listing(())
-        changed = any(grown) or bool(listing.files) or bool(listing.expired)
+        changed = self._grown or bool(listing.files) or bool(listing.expired)
         if changed:
             self._take_in(listing)
         self._unreadable = listing.damage
@@ -260,6 +262,7 @@ class Capture:
         self._expired.update(listing.expired)
         self._unreadable = listing.damage
         self._decoded.clear()
+        self._grown = False
         self._labels = sorted({LABEL_PREFIX + name for file in self._files for name in file.header.labels})
         counts = [file.starts[-1] for file in self._files]
         ends = np.cumsum([0, *counts])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from captures.batches import are_times, chunks_cover, is_name_column, label_columns
 from captures.columns import COLUMNS, HEAD_KEPT, LABEL_DTYPE, Column, Columns, Declared, Head
-from captures.frame import CHUNK_SIZE, FrameError
+from captures.frame import CHUNK_SIZE, LIMITS, FrameError
 from captures.index import Start
 from captures.packed_heads import heads_within, plain_heads
 from captures.planes import unpack
@@ -61,6 +61,7 @@ def decode_messages(
     bounds = np.concatenate(([0], np.cumsum(sizes)))
     if int(bounds[-1]) != len(data):
         raise FrameError("messages do not fit their exchanges")
+    _check_heads(int(head_kept.astype(np.int64).sum()))
     lows, highs = bounds[:-1].reshape(-1, 3), bounds[1:].reshape(-1, 3)
     heads: Sequence[Head] | None = heads_within(data, lows[:, 0], highs[:, 0])
     if heads is None:
@@ -73,9 +74,15 @@ def decode_messages(
     return heads, [data[low:high] for low, high in ends]
 
 
+def _check_heads(size: int) -> None:
+    """A head takes forty times the memory of its bytes. Raises FrameError."""
+    if size > LIMITS["heads"]:
+        raise FrameError(f"the heads of a segment are more bytes than the limit ({size})")
+
+
 def _only_head(data: bytes) -> Head:
     """Raises FrameError."""
-    found = _unpack_all(data, _head)
+    found = _unpack_all(data, _head, 1)
     if len(found) != 1:
         raise FrameError("heads do not fit their exchanges")
     return found[0]
@@ -83,8 +90,9 @@ def _only_head(data: bytes) -> Head:
 
 def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tuple[str, ...]:
     """The name table; checks that no column points outside it. Raises FrameError."""
-    names = ("", *_unpack_all(data, _text))
-    for name in filter(is_name_column, columns):
+    name_columns = list(filter(is_name_column, columns))
+    names = ("", *_unpack_all(data, _text, len(name_columns) * len(columns["arrival_ns"])))
+    for name in name_columns:
         if len(columns[name]) and int(columns[name].astype(np.int64).max()) >= len(names):
             raise FrameError("a column points outside the segment's names")
     return names
@@ -92,10 +100,11 @@ def decode_names(data: bytes, columns: Mapping[str, NDArray[np.generic]]) -> tup
 
 def decode_heads(data: bytes, n: int) -> Sequence[Head]:
     """Raises FrameError."""
+    _check_heads(len(data))
     packed = plain_heads(data, n)
     if packed is not None:
         return packed
-    heads = _unpack_all(data, _head)
+    heads = _unpack_all(data, _head, n)
     if len(heads) != n:
         raise FrameError("heads do not fit their exchanges")
     return heads
@@ -176,12 +185,15 @@ def _text(item: object) -> str:
     return item
 
 
-def _unpack_all[T](data: bytes, convert: Callable[[object], T]) -> list[T]:
+def _unpack_all[T](data: bytes, convert: Callable[[object], T], most: int) -> list[T]:
+    """All of them; there are no more than ``most``. Raises FrameError."""
     unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(data), 1), unicode_errors="surrogatepass")
     unpacker.feed(data)
-    found = []
+    found: list[T] = []
     try:
         while unpacker.tell() < len(data):
+            if len(found) == most:
+                raise FrameError("a segment has more names or heads than its exchanges can have")
             found.append(convert(unpacker.unpack()))
     except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
         raise error if isinstance(error, FrameError) else FrameError("a record is not one") from error

@@ -85,9 +85,10 @@ class TapeFile:
                 _name(fd, path)
             if fsync:
                 _sync_folder(path.parent)
-        except BaseException as error:
-            # Without a header it is no capture: an empty file would only block the name.
-            if not isinstance(error, FileExistsError):
+        except BaseException:
+            # Without a header it is no capture: an empty file would only block the name. Without a name of its own, what has the
+            # name is somebody else's.
+            if os.fstat(fd).st_nlink:
                 path.unlink(missing_ok=True)
             self.close()
             raise

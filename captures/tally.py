@@ -1,5 +1,8 @@
 """What a capture holds, added up batch by batch: columns in, figures out. Pure; memory does not grow with the number of exchanges.
 
+A time of 0 ns from the arrival is no measurement: importers write it where a format has none. It is in no distribution, and counted
+as ``untimed``. Errors are answers of 400 and above, and failures; a request that nobody answered, and nobody says why, is none.
+
 Counts are exact. Percentiles and the number of sessions are exact as long as there are few (captures/quantiles.py), and `exact`
 says whether they still are.
 """
@@ -24,6 +27,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 SIZES = ("request_size", "response_size", "request_kept", "response_kept")
 _CALL = ("method", "route", "codec", "model")
+_FIRST_ERROR = 400
 _EXACT_IN_A_GROUP = 1 << 13  # values; there may be hundreds of groups
 
 
@@ -32,19 +36,25 @@ class _Group:
     """The exchanges of one route or model."""
 
     count: int = 0
+    errors: int = 0
+    unanswered: int = 0
     status: Counter[int] = field(default_factory=Counter)
     service: Quantiles = field(default_factory=lambda: Quantiles(_EXACT_IN_A_GROUP))
 
-    def add(self, status: NDArray[np.int64], last_byte_ns: NDArray[np.int64]) -> None:
+    def add(self, status: NDArray[np.int64], failure: NDArray[np.int64], last_byte_ns: NDArray[np.int64]) -> None:
         self.count += len(status)
+        self.errors += int(np.count_nonzero((status >= _FIRST_ERROR) | (failure != 0)))
+        self.unanswered += int(np.count_nonzero((status == 0) & (failure == 0)))
         self.status.update(_counts(status))
-        self.service.add(last_byte_ns[last_byte_ns >= 0])
+        self.service.add(last_byte_ns[last_byte_ns > 0])
 
     def facts(self, total: int) -> Facts:
         return {
             "count": self.count,
             "share": round(self.count / total, 6) if total else 0.0,
             "status": {str(code): count for code, count in sorted(self.status.items()) if code},
+            "errors": self.errors,
+            "unanswered": self.unanswered,
             "service_ms": self.service.summary(NS_PER_MS),
         }
 
@@ -61,6 +71,7 @@ class Tally:
         self._models: dict[str, _Group] = {}
         self._status: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
+        self._unanswered = self._untimed = 0
         self._flags: Counter[Flags] = Counter()
         self._labels: dict[str, Counter[str]] = {}
         self._seconds = Seconds()
@@ -84,11 +95,13 @@ class Tally:
         self._seconds.add((arrival - self.origin_ns) // NS_PER_S)
         self._status.update(_counts(column["status"]))
         self._failures.update(_counts(column["failure"]))
+        self._unanswered += int(np.count_nonzero((column["status"] == 0) & (column["failure"] == 0)))
+        self._untimed += int(np.count_nonzero((column["status"] != 0) & (column["last_byte_ns"] == 0)))
         self._flags.update({flag: int(np.count_nonzero(flags & flag)) for flag in Flags})
         self._add_groups(column, batch.names)
         for name, quantiles in self._times.items():
             values = column[f"{name}_ns"]
-            quantiles.add(values[values >= 0])
+            quantiles.add(values[values > 0])
         self._add_streams({name: column[name][(flags & Flags.STREAM) != 0] for name in _OF_STREAMS})
         for name in SIZES:
             self._totals[name] += int(column[name].sum())
@@ -104,15 +117,15 @@ class Tally:
         self._stream["chunks"].add(column["response_chunks"])
         for name in ("first_byte", "last_byte"):
             values = column[f"{name}_ns"]
-            self._stream[name].add(values[values >= 0])
+            self._stream[name].add(values[values > 0])
 
     def _add_groups(self, column: dict[str, NDArray[np.int64]], names: Sequence[str]) -> None:
-        status, last = column["status"], column["last_byte_ns"]
+        answers = [column[name] for name in ("status", "failure", "last_byte_ns")]
         for call, rows in _groups([column[name] for name in _CALL]):
             key = tuple(names[index] for index in call)
-            self._calls.setdefault(key, _Group()).add(status[rows], last[rows])
+            self._calls.setdefault(key, _Group()).add(*(each[rows] for each in answers))
         for (model,), rows in _groups([column["model"]]):
-            self._models.setdefault(names[model], _Group()).add(status[rows], last[rows])
+            self._models.setdefault(names[model], _Group()).add(*(each[rows] for each in answers))
 
     @property
     def exact(self) -> bool:
@@ -146,6 +159,8 @@ class Tally:
                 "last_byte_ms": self._stream["last_byte"].summary(NS_PER_MS),
             },
             "responses": self.n - self._status[0],
+            "unanswered": self._unanswered,
+            "untimed": self._untimed,
             "replayable": flagged["replayable"],
             "recorded_valid": flagged["recorded_valid"],
             "inference": flagged["inference"],

@@ -85,12 +85,12 @@ def check_file(file: CaptureFile) -> Iterator[int]:
     labels = {LABEL_PREFIX + name for name in file.header.labels}
     number = -1
     for position, place in enumerate(file.places):
-        before = len(file.damage)
+        before = file.reports
         last = last if place.number == number + 1 else None
         number = place.number
         batch, segment = file.check(position), file.segment(position)
         # Totals can be followed from a segment that is whole to one that is whole.
-        whole = len(file.damage) == before and len(batch) == place.exchanges
+        whole = file.reports == before and len(batch) == place.exchanges
         if whole:
             for reason in _false_claims(segment, batch, last, labels):
                 file.report(Damage(place.offset, place.number, reason, 0))

@@ -15,6 +15,7 @@ from captures.index import DIGEST_SIZE, Commit, Start, unpack_commit, unpack_sta
 from captures.pieces import CutError, PieceReader
 
 SEARCH_BYTES = 1 << 20
+REREAD = 8  # times the file's length that damage may send a walker back, all together: markers may stand inside of one another
 NOT_THERE = "the segment is not where the index says"
 
 
@@ -203,13 +204,17 @@ class Walker:
         self._lost_track = False  # after damage: only a sync marker is to be believed
         self._at = header.end  # what is being read
         self._search_from = 0  # having lost track: markers before this are not to be believed
+        self._reread = 0  # bytes
+        self._accounted: list[Damage] | None = None
         self.places: list[Place] = []
         self.last: Commit | None = None
         self.end = header.end
 
     @property
     def damage(self) -> list[Damage]:
-        return _account(self.places, self._found)
+        if self._accounted is None:
+            self._accounted = _account(self.places, self._found)
+        return self._accounted
 
     @property
     def digest(self) -> str:
@@ -227,7 +232,7 @@ class Walker:
 
     def run(self, claimed: int | None = None) -> None:
         """On to the end of the file. ``claimed``: where a trailer says the index is."""
-        self._claimed = claimed
+        self._claimed, self._accounted = claimed, None
         while self._at < self._stop:
             if self._lost_track and not self._back_on_track():
                 return
@@ -304,20 +309,22 @@ class Walker:
     def _lose_track(self, reason: str) -> None:
         """Only a sync marker is to be believed now. It may stand inside of what claimed to be a piece of an unfinished flush."""
         segment, offset = self._open, self._at
+        self._reread += self._at - self._settled
+        far = self._reread > REREAD * self._stop
         if self._at == self._claimed and not (segment and segment.pending):
             self._found.append(
                 Damage(self._at, -1, f"the index is damaged: {reason}", 0)
             )  # all segments came before it
         else:
             after = self.places[-1].number + 1 if self.places else 0
-            for piece in segment.pending if segment else ():
+            for piece in segment.pending if segment and not far else ():
                 try:
                     self._reader.stored(piece)
                 except FrameError as error:
                     offset, reason = piece.offset, str(error)
                     break
             self._found.append(Damage(offset, segment.start.number if segment else after, reason, None))
-        self._lost_track, self._at = True, self._settled + 1
+        self._lost_track, self._at = True, (self._at if far else self._settled) + 1
         self._search_from, self._open = self._at, None
 
     def _back_on_track(self) -> bool:

@@ -31,6 +31,7 @@ from captures.segment_encoding import Prepared, SegmentEncoder, prepare
 
 SEGMENT_BYTES = 8 << 20
 EXCHANGE_LIMIT = LIMITS["raw"] - SEGMENT_BYTES - (1 << 20)
+HEAD_LIMIT = LIMITS["heads"] - SEGMENT_BYTES
 
 
 def is_little(taken: int) -> bool:
@@ -110,7 +111,7 @@ class CaptureWriter:
         last flush carried forward.
 
         Raises ValueError (sealed already, a batch that contradicts itself, a label that the header does not declare, an exchange
-        above EXCHANGE_LIMIT bytes: nothing of it is taken) and what ``write`` raises.
+        above EXCHANGE_LIMIT bytes, a head above HEAD_LIMIT: nothing of it is taken) and what ``write`` raises.
         """
         self._refuse_sealed()
         prepared = prepare(batch, self._labels)
@@ -158,6 +159,9 @@ class CaptureWriter:
             return
         if int(batch.sizes.max()) > EXCHANGE_LIMIT:
             raise ValueError(f"an exchange of {int(batch.sizes.max())} bytes is above the limit of {EXCHANGE_LIMIT}")
+        head = max(map(len, batch.heads))
+        if head > HEAD_LIMIT:
+            raise ValueError(f"an exchange with {head} bytes of headers is above the limit of {HEAD_LIMIT}")
         ends, start = np.concatenate(([0], np.cumsum(batch.sizes))), 0
         while start < len(batch):
             # Whoever takes a part has appended it before asking for the next, so the encoder is as full as it says.

@@ -31,7 +31,6 @@ BODY_COLUMNS = ("request_body", "response_body")
 _TOGETHER = 1 << 10  # exchanges made into columns at a time
 _BYTES_TOGETHER = 8 << 20  # of bodies
 _NONE_IS_ZERO = ("status", "connection")
-_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class ParquetExporter:
     """``tensors``: features and predictions of decoded bodies are columns too. ``bodies``: so are the bodies, as bytes.
 
     ``losses``: heads (request-target, headers, reason phrase), chunk_times, bodies (kept ones that are in no column, or not all of
-    them is), tensor_columns (beyond the largest number of columns), arrivals (no time of a calendar).
+    them is), tensor_columns (beyond the largest number of columns).
     """
 
     tensors: bool = False
@@ -184,7 +183,7 @@ class _Shape:
     def table(self, ordinals: NDArray[np.int64], batch: Batch, losses: dict[str, int]) -> Any:
         pa, n = self._pa, len(batch)
         columns: Mapping[str, NDArray[Any]] = full_columns(batch)
-        arrays = [pa.array(ordinals), self._arrival(columns["arrival_ns"], losses)]
+        arrays = [pa.array(ordinals), self._arrival(columns["arrival_ns"])]
         arrays += [self._column(each.name, each.absent, columns[each.name], batch.names) for each in COLUMNS]
         arrays += [pa.array((columns["flags"] & int(flag)) != 0) for flag in FLAG_COLUMNS.values()]
         unlabelled = np.zeros(n, dtype=np.uint32)
@@ -202,12 +201,9 @@ class _Shape:
         _count(losses, "chunk_times", int(((columns["request_chunks"] > 1) | (columns["response_chunks"] > 1)).sum()))
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
-    def _arrival(self, arrival_ns: NDArray[Any], losses: dict[str, int]) -> Any:
-        """Null where the wall clock cannot say it in 64 bits."""
-        known = (arrival_ns >= -_LARGEST - min(self._wall_ns, 0)) & (arrival_ns <= _LARGEST - max(self._wall_ns, 0))
-        _count(losses, "arrivals", int((~known).sum()))
-        moved = np.where(known, arrival_ns, 0) + (self._wall_ns if known.any() else 0)
-        return self._pa.array(moved, self._pa.timestamp("ns", tz="UTC"), mask=~known)
+    def _arrival(self, arrival_ns: NDArray[Any]) -> Any:
+        """Captures hold no time and no clock beyond 2^62 ns, so that their sum fits."""
+        return self._pa.array(arrival_ns + self._wall_ns, self._pa.timestamp("ns", tz="UTC"))
 
     def _column(self, name: str, absent: int, values: NDArray[Any], names: tuple[str, ...]) -> Any:
         if is_name_column(name):

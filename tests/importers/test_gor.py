@@ -98,10 +98,8 @@ def test_one_record_of_an_absurd_time_parts_no_others(absurd: int) -> None:
 
     for place in range(5):
         found = read(b"".join([*asked[:place], odd, *asked[place:], *answers]))
-        assert [item.response is not None for item in found if isinstance(item, Exchange)].count(True) >= 4 - (
-            not place
-        )
-        assert len(found) == 5 + 2 * (not place) - (not place)
+        assert [item.response is not None for item in found if isinstance(item, Exchange)].count(True) == 4
+        assert len(found) == 5
 
 
 def test_what_waits_goes_when_two_records_agree_that_it_is_late() -> None:
