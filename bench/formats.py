@@ -187,7 +187,7 @@ def _grown(template: Batch, later_ns: int, payload: bytes) -> Batch:
 
 def _opened(path: str) -> dict[str, float]:
     from transforms.plan import schedule_of  # noqa: PLC0415 - imports are part of no measurement here
-    from transforms.schedule_files import Scratch  # noqa: PLC0415
+    from transforms.schedule_files import Scratch  # noqa: PLC0415 - as above
 
     started, before = time.perf_counter(), _resident_mib()
     with open_capture(path) as capture:
@@ -275,9 +275,9 @@ def exported(some: Sequence[Exchange]) -> Iterator[bytes]:
 
 
 def write_flows(path: Path, some: Sequence[Exchange]) -> int:
-    from mitmproxy import http  # noqa: PLC0415
-    from mitmproxy.io import FlowWriter  # noqa: PLC0415 - a second to import
-    from mitmproxy.test import tflow  # noqa: PLC0415
+    from mitmproxy import http  # noqa: PLC0415 - a second to import
+    from mitmproxy.io import FlowWriter  # noqa: PLC0415 - as above
+    from mitmproxy.test import tflow  # noqa: PLC0415 - as above
 
     with path.open("wb") as file:
         writer = FlowWriter(file)  # type: ignore[no-untyped-call]  # mitmproxy leaves it untyped

@@ -19,6 +19,7 @@ from captures.exporters.catalogue import exporter_named, format_of
 from captures.exporters.exporter import Exporter
 from captures.locations import is_remote, shown
 from captures.opening import open_capture
+from captures.outputs import unwound_by_signals
 from captures.reader import Capture
 from captures.tape_key import tape_key
 from captures.wording import plural
@@ -147,22 +148,36 @@ def _pieces(exporter: Exporter, counted: _Counted, losses: dict[str, int]) -> It
 def _write(out: str, pieces: Iterator[bytes]) -> int:
     """Under another name until it is whole; how many bytes it has. Raises UsageError: it cannot be written."""
     if out == STDOUT:
-        sys.stdout.flush()
-        size = sum(sys.stdout.buffer.write(piece) for piece in pieces)
-        sys.stdout.buffer.flush()
-        return size
+        return _print(pieces)
     path = Path(out)
+    with unwound_by_signals():
+        return _write_file(path, pieces)
+
+
+def _print(pieces: Iterable[bytes]) -> int:
+    size = 0
+    try:
+        sys.stdout.flush()
+        for piece in pieces:
+            size += sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the reader (head) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return size
+
+
+def _write_file(path: Path, pieces: Iterable[bytes]) -> int:
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                _write_all(file, out, pieces)
+                _write_all(file, path.name, pieces)
                 size = file.tell()
             os.link(name, path)  # unlike a rename it never replaces what came to be meanwhile
         finally:
             Path(name).unlink()
     except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {error.strerror or error}") from None
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
     return size
 
 

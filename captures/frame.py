@@ -22,6 +22,7 @@ LIMITS = {
     "segment": 512 << 20,  # one kind of piece over a whole segment, decompressed
     "heads": 32 << 20,  # of one segment, decompressed
     "exchanges": 1 << 16,  # in one segment
+    "pieces": 1 << 19,  # of one segment, its start not counted
     "columns": 1 << 9,  # of one segment
     "window": 8 << 20,  # of a zstd stream
     "time": 1

@@ -23,6 +23,7 @@ from captures.store import SUFFIX
 from captures.tape_key import tape_key
 from captures.walk import Damage
 
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # no wait for a pipe's writer
 OPEN_FILES = 128  # at a time: a folder may hold more files than a process may open
 
 
@@ -164,7 +165,7 @@ class _Handles:
         """Raises OSError."""
         fd = self._open.get(path)
         if fd is None:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no wait for a pipe's writer
+            fd = os.open(path, _READ)
             status = os.fstat(fd)
             which = status.st_dev, status.st_ino
             if self._which.setdefault(path, which) != which:
@@ -217,12 +218,15 @@ def _has_no_header_yet(path: Path) -> bool:
 def _is_held(path: Path) -> bool:
     """Not, where it cannot be opened."""
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        fd = os.open(path, _READ)
     except OSError:
         return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
     return False
 
 

@@ -2,10 +2,14 @@
 
 import errno
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from captures.errors import UsageError
 from captures.frame import TRAILER_SIZE, unpack_trailer
@@ -46,7 +50,7 @@ def create_output(
     `check_output`; ValueError: the block was left without `seal`.
     """
     check_output(where)
-    with _writing(where):
+    with unwound_by_signals(), _writing(where):
         if not is_remote(where):
             with _whole(Path(where), header, key, fsync=fsync, small=small) as tape:
                 yield tape
@@ -56,6 +60,28 @@ def create_output(
             with _whole(local, header, key, fsync=False, small=small) as tape:
                 yield tape
             upload(local, where)
+
+
+@contextmanager
+def unwound_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP leave the block as Ctrl-C does, so that what is half written is removed; the exit code is the shell's for
+    them. Whoever has a handler, or ignores them, keeps it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _unwind)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _unwind(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -85,6 +85,8 @@ class _Open:
         """The flush that this piece ends, if it does. Raises FrameError."""
         if piece.kind in (Kind.HEADER, Kind.START, Kind.INDEX):
             raise FrameError(f"a piece where none of its kind belongs ({Kind(piece.kind).name.lower()})")
+        if self.ordinal > LIMITS["pieces"]:
+            raise FrameError("a segment has more pieces than the limit")
         self.pending.append(piece)
         self.ordinal += 1
         if piece.kind != Kind.COMMIT:

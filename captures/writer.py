@@ -32,6 +32,7 @@ from captures.segment_encoding import Prepared, SegmentEncoder, prepare
 SEGMENT_BYTES = 8 << 20
 EXCHANGE_LIMIT = LIMITS["raw"] - SEGMENT_BYTES - (1 << 20)
 HEAD_LIMIT = LIMITS["heads"] - SEGMENT_BYTES
+MOST_PIECES = 5  # of a flush: columns, names, chunks, messages, commit
 
 
 def is_little(taken: int) -> bool:
@@ -218,7 +219,7 @@ class CaptureWriter:
         self._note(commit, len(flush), continued=continued)
         self._last = commit
         self.offset += len(flush)
-        if not self._full(encoder):
+        if not self._full(encoder) and before + len(pieces) <= LIMITS["pieces"] - MOST_PIECES:
             self._encoder, self._pieces = encoder, before + len(pieces)
 
     def _pack(self, kind: Kind, payload: bytes, segment: int, ordinal: int, *, raw: int | None = None) -> bytes:

@@ -16,10 +16,9 @@ from captures.exchange_json import confessions_from, exchange_from, header_from,
 from captures.exporters.jsonl import FIRST, MARK, SEAL, VERSION, is_sealed, seal_key
 from captures.header import Header
 from captures.importers.importer import LINE_LIMIT, Dropped, ImportOptions, Provenance, SourceFile
-from captures.importers.lines import Line, lines
+from captures.importers.lines import BOM, Line, lines
 from captures.importers.moved import moved
 
-_BOM = b"\xef\xbb\xbf"
 _OURS = re.compile(rb'\s*\{\s*"shadowtape"\s*:\s*"jsonl"')
 _OBJECT = re.compile(rb'\s*\{\s*"')
 _BY_HAND = (b'"arrival_ns"', b'"request"', b'"method"', b'"target"')
@@ -59,7 +58,7 @@ class Jsonl:
         return ("a time that a line leaves out is the arrival, a size that of the body",)
 
     def sniff(self, head: bytes) -> bool:
-        first = head.removeprefix(_BOM).lstrip().partition(b"\n")[0]
+        first = head.removeprefix(BOM).lstrip().partition(b"\n")[0]
         if _OURS.match(first):
             return True
         return _OBJECT.match(first) is not None and all(word in first for word in _BY_HAND)
@@ -145,13 +144,12 @@ def _raw(exchange: Exchange) -> Exchange:
 
 
 def _rows(file: SourceFile) -> Iterator[Line]:
-    """Lines that are not blank, the first without its byte order mark. Only exported ones may be longer than others."""
+    """Lines that are not blank. Only exported ones may be longer than others."""
     number, limit = 0, LINE_LIMIT
     for first in islice(_filled(lines(file.stream)), 1):
-        data = first.data.removeprefix(_BOM) if first.number == 1 else first.data
-        yield replace(first, data=data)
+        yield first
         number = first.number
-        limit = _LONGEST if _OURS.match(data) else LINE_LIMIT
+        limit = _LONGEST if _OURS.match(first.data) else LINE_LIMIT
     yield from _filled(lines(file.stream, limit, number))
 
 

@@ -6,12 +6,13 @@ from typing import BinaryIO
 
 from captures.importers.importer import LINE_LIMIT
 
+BOM = b"\xef\xbb\xbf"
 _SKIPPED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``data`` without its line end (LF or CRLF). ``number`` counts from 1, ``offset`` from the start of the (decompressed) file.
+    """``data`` without its line end (LF or CRLF), and the first of a file without a byte order mark. ``number`` counts from 1, ``offset`` from the start of the (decompressed) file.
     ``too_long``: it was longer than the limit, and ``data`` is empty. ``ended``: a line end was there; only the last line of a file
     can lack it.
     """
@@ -38,7 +39,8 @@ def lines(stream: BinaryIO, limit: int = LINE_LIMIT, number: int = 0) -> Iterato
             offset += size + rest
             continue
         ended = data.endswith(b"\n")
-        yield Line(number, offset, data.removesuffix(b"\n").removesuffix(b"\r") if ended else data, ended)
+        text = data.removeprefix(BOM) if number == 1 else data
+        yield Line(number, offset, text.removesuffix(b"\n").removesuffix(b"\r") if ended else text, ended)
         offset += size
 
 

@@ -12,7 +12,7 @@ from captures.exchange import Exchange
 from captures.importers.importer import Dropped, ImportOptions, SourceFile
 from captures.importers.instants import decimal_ns
 from captures.importers.json_heads import first_keys
-from captures.importers.lines import lines
+from captures.importers.lines import BOM, lines
 from captures.importers.synthesis import (
     MADE_UP,
     SESSION_HEADER,
@@ -54,7 +54,7 @@ class Mooncake:
 
     def sniff(self, head: bytes) -> bool:
         keys = first_keys(head)
-        return head.lstrip()[:1] == b"{" and keys >= _KEYS and not keys.isdisjoint(_KINDS)
+        return head.removeprefix(BOM).lstrip()[:1] == b"{" and keys >= _KEYS and not keys.isdisjoint(_KINDS)
 
     def read(self, files: Iterable[SourceFile], options: ImportOptions) -> Iterator[Exchange | Dropped]:
         return _read(files, endpoint_of(self.name, options), options.seed)

@@ -13,7 +13,7 @@ from captures.importers.decoded import chunk_of, wire_text
 from captures.importers.importer import Dropped, ImportOptions, SourceFile
 from captures.importers.instants import instant_ns
 from captures.importers.json_heads import first_keys
-from captures.importers.lines import Line, lines
+from captures.importers.lines import BOM, Line, lines
 from captures.importers.moved import moved
 from captures.importers.path_templates import check_template, target_of
 
@@ -37,7 +37,7 @@ class SageMaker:
     )
 
     def sniff(self, head: bytes) -> bool:
-        return head.lstrip()[:1] == b"{" and "captureData" in first_keys(head)
+        return head.removeprefix(BOM).lstrip()[:1] == b"{" and "captureData" in first_keys(head)
 
     def read(self, files: Iterable[SourceFile], options: ImportOptions) -> Iterator[Exchange | Dropped]:
         template = options.path_template or DEFAULT_TEMPLATE

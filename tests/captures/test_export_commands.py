@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,3 +189,31 @@ def test_nothing_is_left_of_an_export_that_failed(
     assert run("export", tape, tmp_path / "x.jsonl") == 2
     assert "x.jsonl: cannot be written: No space left on device" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.tape"]
+
+
+def test_a_signal_leaves_nothing_of_an_export(tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_commands, "_write_all", lambda *_: signal.raise_signal(signal.SIGTERM))
+
+    with pytest.raises(SystemExit, match="143"):
+        run("export", tape, tmp_path / "x.jsonl")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tape"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tape: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, shadowtape; sys.exit(shadowtape.run(sys.argv[1:]))",
+        "export",
+        tape,
+        "-",
+    ]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([*map(str, command)], stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, b"")

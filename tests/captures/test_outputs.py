@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,28 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 def test_any_other_error_of_the_system_goes_on_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), create_output(str(tmp_path / "a.tape"), example_header()):
         (tmp_path / "nothing").open()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    with (
+        pytest.raises(SystemExit) as caught,
+        create_output(str(tmp_path / "a.tape"), example_header()),
+    ):
+        signal.raise_signal(number)
+
+    assert caught.value.code == 128 + number
+    assert not (tmp_path / "a.tape").exists()
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with create_output(str(tmp_path / "a.tape"), example_header()) as tape:
+            signal.raise_signal(signal.SIGHUP)
+            tape.seal(Confessions())
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert (tmp_path / "a.tape").exists()

@@ -307,3 +307,33 @@ def test_a_batch_without_heads_chunks_and_bodies_is_fine_where_nothing_is_kept()
     batch = batch_of([example_exchange(request=replace(example_exchange().request, chunks=()), response=None)])
 
     prepare(replace(batch, heads=[], bodies=[]))
+
+
+def test_more_names_or_heads_than_exchanges_can_have_are_damage_before_they_are_made() -> None:
+    batch = prepare(batch_of(example_exchanges(1)))
+
+    assert len(decode_names(b"\xa1a" * 5, batch.columns)) == 6
+    with pytest.raises(FrameError, match="more names or heads"):
+        decode_names(b"\xa1a" * 6, batch.columns)
+    with pytest.raises(FrameError, match="more names or heads"):
+        decode_heads(b"\x96\xa0\xa0\x90\xa0\x90\xa2\xc3\xa9" * 2, 1)
+
+
+def test_heads_above_the_limit_are_damage_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = prepare(batch_of(example_exchanges(2)))
+    head_kept = np.array([len(head) for head in batch.heads], "<u4")
+    kept = {name: np.zeros(2, "<u4") for name in ("request_kept", "response_kept")}
+    heads = b"".join(batch.heads)
+    monkeypatch.setitem(LIMITS, "heads", len(heads))
+    assert (
+        len(decode_heads(heads, 2))
+        == len(decode_messages(heads, {**batch.columns, **kept}, head_kept, bodies=False)[0])
+        == 2
+    )
+
+    monkeypatch.setitem(LIMITS, "heads", len(heads) - 1)
+
+    with pytest.raises(FrameError, match="than the limit"):
+        decode_heads(heads, 2)
+    with pytest.raises(FrameError, match="than the limit"):
+        decode_messages(heads, {**batch.columns, **kept}, head_kept, bodies=False)

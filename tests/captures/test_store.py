@@ -209,3 +209,19 @@ def test_a_capture_is_smaller_where_that_is_asked_for(tmp_path: Path) -> None:
         sizes.append(tape.size)
 
     assert sizes[1] < sizes[0]
+
+
+def test_a_capture_that_fails_before_it_has_its_name_leaves_whoever_took_the_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "a.tape"
+
+    def taken(data: bytes) -> int:
+        other.write_bytes(b"of somebody else")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("captures.store.os.pwrite", lambda *_: taken(b""))
+    with pytest.raises(OSError, match="No space"):
+        create(tmp_path)
+
+    assert other.read_bytes() == b"of somebody else"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures.batches import batch_of
-from captures.exchange import Exchange, Flags
+from captures.exchange import Exchange, Failure, FailureKind, Flags, Response
 from captures.tally import Tally
 from captures.testing import example_exchange
 
@@ -43,3 +43,26 @@ def test_nothing_is_counted_as_nothing() -> None:
 
     assert (found["exchanges"], found["routes"], found["models"], found["labels"]) == (0, [], [], {})
     assert (found["duration_s"], found["percentile_error"]) == (0.0, 0.0)
+
+
+def test_what_nobody_answered_is_no_error_and_a_time_of_zero_no_measurement() -> None:
+    def answered(status: int, after_ns: int) -> Response:
+        return Response(status=status, first_ns=after_ns, end_ns=after_ns)
+
+    tally = Tally()
+    tally.add(
+        batch_of([
+            example_exchange(arrival_ns=0, response=answered(200, 5_000_000)),
+            example_exchange(arrival_ns=0, response=answered(200, 0)),
+            example_exchange(arrival_ns=0, response=answered(404, 0)),
+            example_exchange(arrival_ns=0, response=None),
+            example_exchange(arrival_ns=0, response=None, failure=Failure(FailureKind.RESET, 10)),
+        ])
+    )  # fmt: skip
+
+    found = tally.facts()
+
+    assert (found["responses"], found["unanswered"], found["untimed"]) == (3, 1, 2)
+    for group in (found["routes"][0], found["models"][0]):
+        assert (group["errors"], group["unanswered"], group["service_ms"]["n"]) == (2, 1, 1)
+    assert [found["service_ms"][name]["n"] for name in ("first_byte", "last_byte")] == [1, 1]

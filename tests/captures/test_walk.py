@@ -2,15 +2,16 @@
 
 from itertools import pairwise
 
+import msgpack
 import numpy as np
 import pytest
 
 from captures.capture_file import CaptureFile, Stored
 from captures.errors import CaptureError
 from captures.exchange import Exchange
-from captures.frame import PIECE_HEADER_SIZE, TRAILER_SIZE, Kind, pack_piece
+from captures.frame import LIMITS, PIECE_HEADER_SIZE, TRAILER_SIZE, Kind, pack_piece
 from captures.reader import Capture, Listing
-from captures.testing import capture_bytes, capture_of, cut, example_exchanges, flip, swap_segments, zero
+from captures.testing import EXAMPLE_SYNC, capture_bytes, capture_of, cut, example_exchanges, flip, swap_segments, zero
 
 FLUSHES = [example_exchanges(1), example_exchanges(2), example_exchanges(1)]
 ALL = [exchange for flush in FLUSHES for exchange in flush]
@@ -273,3 +274,36 @@ def test_a_flush_that_is_there_twice_or_gone_ends_its_segment() -> None:
         assert survivors(capture) == [*example_exchanges(2)] * (2 if len(broken) > len(data) else 1)
         assert [each.reason for each in capture.damage] == ["a commit claims other totals than its segment has"]
     assert third == len(data)
+
+
+def test_markers_inside_of_one_another_are_not_searched_again_and_again() -> None:
+    """Each marker stands in what claims to be a piece of the segment before it, and all of them end in one damage."""
+    head, count = cut(SMALL, capture_of(SMALL).segments[0].offset), 300
+    start = EXAMPLE_SYNC + pack_piece(Kind.START, msgpack.packb({"number": 0, "before": 0, "columns": []}))
+    unit = len(start) + PIECE_HEADER_SIZE
+    inside = [start + pack_piece(200, bytes(left * unit))[:PIECE_HEADER_SIZE] for left in reversed(range(count))]
+    data = head + b"".join(inside) + bytes(4) + pack_piece(200, b"") * count + b"\xff" * 100
+    read = 0
+
+    def read_at(offset: int, size: int) -> bytes:
+        nonlocal read
+        read += min(size, len(data) - offset)
+        return data[offset : offset + size]
+
+    capture = Capture("nested", Listing([CaptureFile(Stored("nested", len(data), read_at))]))
+
+    assert (len(capture), capture.tail) == (0, 0)
+    assert capture.damage
+    assert read < 60 * len(data)
+
+
+def test_a_segment_of_more_pieces_than_the_limit_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [len(flush.pieces) for flush in capture_of(SMALL).segments[0].flushes]
+    monkeypatch.setitem(LIMITS, "pieces", sum(pieces[:2]))
+
+    walked = capture_of(cut(SMALL, capture_of(SMALL).segments[0].end))
+    sealed = capture_of(SMALL)
+
+    assert survivors(walked) == survivors(sealed) == ALL[:3]
+    for capture in (walked, sealed):
+        assert [each.reason for each in capture.damage] == ["a segment has more pieces than the limit"]
