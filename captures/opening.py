@@ -63,6 +63,7 @@ class _Opener:
         files: list[CaptureFile] = []
         expired: dict[str, Header] = {}
         damage: list[Damage] = []
+        vanished = False
         for name, opened in self._found(known):
             try:
                 stored = opened()
@@ -71,7 +72,9 @@ class _Opener:
                 if not self.several:
                     raise
                 # One file that never came to be does not take the others with it. Retention may be faster than we are.
-                if self._remote is not None or Path(name).exists():
+                if self._remote is None and not Path(name).exists():
+                    vanished = True
+                else:
                     damage.append(Damage(0, -1, str(error).removeprefix(f"{name}: "), None, name))
                 continue
             if header.expires_ns and time.time_ns() >= header.expires_ns:
@@ -81,6 +84,9 @@ class _Opener:
             if header.encryption and self._key is None:
                 self._key = tape_key()
             files.append(CaptureFile(stored, self._key))
+        if vanished:  # that it was meant to go says a file that has come since
+            more = self.listing(known | {*(file.name for file in files), *expired})
+            return Listing([*files, *more.files], {**expired, **more.expired}, more.damage)
         if not files and not known:
             raise self._nothing(expired, damage)
         return Listing(files, expired, damage)

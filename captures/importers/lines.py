@@ -12,9 +12,9 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``data`` without its line end (LF or CRLF), and the first of a file without a byte order mark. ``number`` counts from 1, ``offset`` from the start of the (decompressed) file.
-    ``too_long``: it was longer than the limit, and ``data`` is empty. ``ended``: a line end was there; only the last line of a file
-    can lack it.
+    """``data`` without its line end (LF or CRLF), and the first of a file without a byte order mark. ``number`` counts from 1,
+    ``offset`` from the start of the (decompressed) file. ``too_long``: it was longer than the limit, and ``data`` is empty.
+    ``ended``: a line end was there; only the last line of a file can lack it.
     """
 
     number: int

@@ -18,7 +18,7 @@ def rotated(folder: Path, count: int = 3) -> list[Path]:
             folder / f"{number:06}.tape",
             [example_exchange(connection=number)],
             number=number,
-            oldest=number,
+            oldest=max(number - 2, 1),
             file_id=bytes((number,)) * 16,
         )
         for number in range(1, count + 1)
@@ -32,13 +32,14 @@ def connections(capture: Capture) -> list[int]:
 def test_a_file_that_retention_removes_while_a_folder_is_opened_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = rotated(tmp_path)
-    found = opening._paths(str(tmp_path))
+    paths = rotated(tmp_path, 4)
+    before = paths[:3]  # when the folder was listed the first time
     paths[0].unlink()
-    monkeypatch.setattr(opening, "_paths", lambda _: found)
+    found = iter([before, paths[1:]])
+    monkeypatch.setattr(opening, "_paths", lambda _: next(found))
 
     with open_capture(tmp_path) as capture:
-        assert connections(capture) == [2, 3]
+        assert connections(capture) == [2, 3, 4]
         assert capture.damage == ()
 
 

@@ -298,10 +298,10 @@ def test_markers_inside_of_one_another_are_not_searched_again_and_again() -> Non
 
 
 def test_a_segment_of_more_pieces_than_the_limit_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = [len(flush.pieces) for flush in capture_of(SMALL).segments[0].flushes]
-    monkeypatch.setitem(LIMITS, "pieces", sum(pieces[:2]))
+    (segment,) = capture_of(SMALL).segments
+    monkeypatch.setitem(LIMITS, "pieces", sum(len(flush.pieces) for flush in segment.flushes[:2]))
 
-    walked = capture_of(cut(SMALL, capture_of(SMALL).segments[0].end))
+    walked = capture_of(cut(SMALL, segment.end))
     sealed = capture_of(SMALL)
 
     assert survivors(walked) == survivors(sealed) == ALL[:3]

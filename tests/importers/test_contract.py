@@ -43,6 +43,15 @@ def test_exactly_one_importer_recognises_a_sample(sample: str) -> None:
     assert importer_of(SAMPLES[sample], sample).name == format_of(sample)
 
 
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if not name.startswith(("gor", "mitm"))])
+def test_a_byte_order_mark_changes_nothing(sample: str) -> None:
+    importer, marked = importer_named(format_of(sample)), b"\xef\xbb\xbf" + SAMPLES[sample]
+    options = OPTIONS.get(format_of(sample))
+
+    assert importer_of(marked, sample).name == format_of(sample)
+    assert read_all(importer, [marked], options) == read_all(importer, [SAMPLES[sample]], options)
+
+
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_sample_is_read_without_loss(sample: str) -> None:
     name = format_of(sample)
