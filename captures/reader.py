@@ -153,10 +153,11 @@ class Capture:
 
         Ordinals that were given stay, unless a damaged file was sealed or a file turned up between others. Raises CaptureError.
         """
-        for file in self._files:
-            self._grown |= file.refresh()
         known = frozenset({*(file.name for file in self._files), *self._expired})
         listing = self._more(known) if self._more else Listing(())
+        # After the listing: where there is a next file, nothing more is written to this one.
+        for file in self._files:
+            self._grown |= file.refresh()
         changed = self._grown or bool(listing.files) or bool(listing.expired)
         if changed:
             self._take_in(listing)

@@ -122,3 +122,25 @@ def test_what_grew_is_taken_in_though_a_refresh_failed(tmp_path: Path) -> None:
 
 def test_nobody_writes_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert not being_written(tmp_path / "none.tape")
+
+
+def test_a_file_that_ends_while_a_folder_is_looked_at_has_all_it_has_before_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = rotated(tmp_path, 1)
+    whole = path.read_bytes()
+    path.write_bytes(cut(whole, capture_of(whole).segments[0].offset))
+    with open_capture(tmp_path) as capture:
+        list_files = opening._paths
+
+        def rotating(where: str) -> list[Path]:
+            path.write_bytes(whole)
+            rotated(tmp_path / "next", 2)
+            (tmp_path / "next/000002.tape").rename(tmp_path / "000002.tape")
+            return list_files(where)
+
+        (tmp_path / "next").mkdir()
+        monkeypatch.setattr(opening, "_paths", rotating)
+        assert capture.refresh()
+
+        assert connections(capture) == [1, 2]
