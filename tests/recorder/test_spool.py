@@ -3,8 +3,10 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from captures.rotating import RotatingTape, stored_in
 from captures.testing import example_exchange, write_example
 from recorder import spool
 from recorder.frames import frame
+from recorder.intake import Intake
 from recorder.spool import free_bytes, serve
 from recorder.testing import frames
 
@@ -78,6 +81,44 @@ def test_a_recording_is_ready_then_done(tmp_path: Path) -> None:
     assert (told[1]["kept"], told[1]["files"], told[1]["staged"]) == (5, 1, 0)
     with open_capture(tmp_path / "x.tape") as capture:
         assert (len(capture), capture.sealed, capture.header.number) == (5, True, 1)
+
+
+def test_what_came_is_on_the_disk_a_second_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a quarter of a second whenever it is read, and frames that trickle in: what a kill costs."""
+    ticks = count(0.0, 0.25)
+    now = 0.0
+
+    def monotonic() -> float:
+        nonlocal now
+        now = next(ticks)
+        return now
+
+    on_disk: list[tuple[float, int]] = []
+    come: list[tuple[float, int]] = [(0.0, 0)]
+    take = Intake.take
+
+    def taking(intake: Intake, received: Sequence[Any]) -> None:
+        take(intake, received)
+        come.append((now, come[-1][1] + len(received)))
+
+    def flushing(desk: spool._Desk) -> bool:
+        done = flush(desk)
+        with open_capture(tmp_path / "x.tape") as capture:  # as after a kill
+            on_disk.append((now, len(capture)))
+        return done
+
+    flush = spool._Desk.flush
+    monkeypatch.setattr(spool, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(spool, "_READ", 700)
+    monkeypatch.setattr(Intake, "take", taking)
+    monkeypatch.setattr(spool._Desk, "flush", flushing)
+    recorded(tmp_path / "x.tape", 40)
+
+    assert len(on_disk) > 5
+    for (_, kept), (later, _) in pairwise(on_disk):
+        # All that is not on the disk just before the next flush came within a second, and the tick that noticed it.
+        assert kept >= max(number for at, number in come if at <= later - 1.5)
+    assert on_disk[-1][1] > 20
 
 
 def test_a_label_that_is_nowhere_is_a_column_without_values(tmp_path: Path) -> None:
