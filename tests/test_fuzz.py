@@ -1,6 +1,8 @@
-"""Every hunt, for some seconds, with a new seed each time: what is found prints the line that repeats it."""
+"""Every hunt, for some seconds, always with the same seed: what fails here was broken by a change. `make fuzz` takes new seeds.
 
-import random
+What is found prints the line that repeats it.
+"""
+
 import re
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from fuzz.run import HUNTS, hunt
 
 SECONDS = 5.0
-SEED = random.SystemRandom().randrange(10**6)
+SEED = 20261124
 
 
 @pytest.mark.slow

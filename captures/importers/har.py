@@ -88,8 +88,8 @@ def _behind(stream: JsonStream) -> BrokenJsonError | None:
     """What is wrong with the file behind its entries; None: nothing."""
     try:
         stream.expect(b"]")
-        leave(stream)  # log
-        leave(stream)  # the file's one object
+        leave(stream, b"pages")  # log; a page begins as an entry does
+        leave(stream, b"")  # the file's one object
         stream.expect(b"")
     except BrokenJsonError as error:
         return error

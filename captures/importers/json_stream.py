@@ -213,21 +213,24 @@ def enter(stream: JsonStream, name: bytes) -> bool:
     return _member(stream, b'"' + name + b'"')
 
 
-def leave(stream: JsonStream) -> None:
-    """Past the rest of the object that we are inside of. Raises BrokenJsonError."""
+def leave(stream: JsonStream, alike: bytes) -> None:
+    """Past the rest of the object that we are inside of. What begins like a record is one, but in the member ``alike``.
+
+    Raises BrokenJsonError.
+    """
     if stream.peek() == b",":
         stream.skip()
-    _member(stream, b"")
+    _member(stream, b"", b'"' + alike + b'"')
 
 
-def _member(stream: JsonStream, wanted: bytes) -> bool:
-    """Up to the value of this member, or past the end of the object."""
+def _member(stream: JsonStream, wanted: bytes, alike: bytes | None = None) -> bool:
+    """Up to the value of this member, or past the end of the object. ``alike`` None: no member holds a record."""
     while stream.peek() == b'"':
         key = stream.value()
         stream.expect(b":")
         if key == wanted:
             return True
-        stream.value(keep=False)
+        stream.value(keep=alike is not None and key != alike)
         if stream.peek() == b",":
             stream.skip()
     stream.expect(b"}")

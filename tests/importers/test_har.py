@@ -386,7 +386,9 @@ def test_entries_are_found_behind_a_broken_beginning() -> None:
     assert [type(item) for item in found] == [Dropped, Exchange]
 
 
-@pytest.mark.parametrize("spoil", ["]", "}]", "]}"])
+@pytest.mark.parametrize(
+    "spoil", ["]", "}]", "]}", '{"time": 4}]"request": {}, "timings": {"send": 1', '{}], "x": [[{"a": ']
+)
 def test_a_bracket_too_many_does_not_end_the_file(spoil: str) -> None:
     data = har(entry(connection=5), "HERE", entry(connection=6)).replace(b'"HERE"', spoil.encode())
 
@@ -401,9 +403,11 @@ def test_a_har_without_entries_says_so() -> None:
 
 
 def test_pages_and_members_behind_the_entries_do_not_matter() -> None:
-    log = {"pages": [{"startedDateTime": "x", "id": "p"}] * 3, "entries": [entry()], "comment": "x", "browser": {}}
+    pages = {"pages": [{"startedDateTime": "x", "id": "p"}] * 3}
+    log = {"entries": [entry()], "comment": "x", "browser": {}}
 
-    assert len(read(json.dumps({"log": log}, indent=4).encode())) == 1
+    for members in (pages | log, log | pages):
+        assert len(read(json.dumps({"log": members}, indent=4).encode())) == 1
 
 
 def test_it_reads_lazily() -> None:
