@@ -1,15 +1,16 @@
-"""What travels between relay and spool: a four-byte little-endian length, then that many bytes of msgpack.
+"""What travels between processes: a four-byte little-endian length, then that many bytes of msgpack.
 
-Relay to spool: first one map of settings, then ``[counts, exchange]`` (exchange is nil where only the counts changed).
-Spool to relay: maps with a ``kind``. The format is private to one version of the program: both ends are the same files.
+Worker to spool: ``[counts, exchange]``, the first numbers of the worker's row (`recorder.board.Count`, BEGAN to HOOK_ERRORS) and a
+packed `WireExchange`, or nil where only the counts changed; nil alone is goodbye. The format is private to one version of the
+program: both ends are the same files.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
 
-from captures.exchange import Chunk, Exchange, Failure, FailureKind, Flags, Request, Response
+from recorder.wire import WireExchange
 
 _PREFIX = 4
 
@@ -44,74 +45,16 @@ class Frames:
         del self._buffer[:at]
 
 
-def pack_exchange(exchange: Exchange) -> tuple[object, ...]:
-    """What an assembler fills in, and no more: route, codec, model and session are the spool's to find."""
-    request, response, failure = exchange.request, exchange.response, exchange.failure
+def pack_wire(exchange: WireExchange) -> tuple[object, ...]:
+    request, response = exchange.request, exchange.response
     return (
         exchange.arrival_ns,
         exchange.connection,
-        int(exchange.flags),
-        (
-            request.method,
-            request.target,
-            request.headers,
-            _pack_chunks(request.chunks),
-            request.end_ns,
-            request.size,
-            request.http_version,
-        ),
-        None
-        if response is None
-        else (
-            response.status,
-            response.headers,
-            _pack_chunks(response.chunks),
-            response.first_ns,
-            response.end_ns,
-            response.size,
-            response.reason,
-        ),
-        None if failure is None else (int(failure.kind), failure.at_ns, failure.detail),
+        exchange.request_head,
+        (request.chunks, request.size, request.end_ns, request.truncated),
+        exchange.response_head,
+        exchange.first_ns,
+        (response.chunks, response.size, response.end_ns, response.truncated),
+        int(exchange.failure),
+        exchange.failed_ns,
     )
-
-
-def unpack_exchange(packed: tuple) -> Exchange:  # type: ignore[type-arg]  # whatever msgpack read; our own bytes
-    arrival_ns, connection, flags, request, response, failure = packed
-    method, target, headers, chunks, end_ns, size, http_version = request
-    return Exchange(
-        arrival_ns=arrival_ns,
-        connection=connection,
-        flags=Flags(flags),
-        request=Request(
-            method=method,
-            target=target,
-            headers=headers,
-            chunks=_unpack_chunks(chunks),
-            end_ns=end_ns,
-            size=size,
-            http_version=http_version,
-        ),
-        response=None if response is None else _unpack_response(response),
-        failure=None if failure is None else Failure(FailureKind(failure[0]), failure[1], failure[2]),
-    )
-
-
-def _unpack_response(packed: tuple) -> Response:  # type: ignore[type-arg]  # as above
-    status, headers, chunks, first_ns, end_ns, size, reason = packed
-    return Response(
-        status=status,
-        headers=headers,
-        chunks=_unpack_chunks(chunks),
-        first_ns=first_ns,
-        end_ns=end_ns,
-        size=size,
-        reason=reason,
-    )
-
-
-def _pack_chunks(chunks: Sequence[Chunk]) -> tuple[tuple[int, bytes], ...]:
-    return tuple((chunk.at_ns, chunk.data) for chunk in chunks)
-
-
-def _unpack_chunks(packed: Sequence[tuple[int, bytes]]) -> tuple[Chunk, ...]:
-    return tuple(Chunk(at_ns, data) for at_ns, data in packed)

@@ -24,8 +24,8 @@ MAX_DEPTH = 64  # tensors stop at about 8; every path is at most this long
 MAX_SPANS = 1 << 20  # a batch of 5,000 rows with 100 named features; beyond that a body is not worth its memory
 
 _WS = rb"[ \t\r\n]*+"
-_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
-_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
+ANY_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+ANY_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _LITERAL = rb"true|false|null|NaN|-?Infinity"
 
 
@@ -37,24 +37,25 @@ def _arrays(levels: int) -> bytes:
     """
     pattern = rb"(?!)"
     for _ in range(levels):
-        item = rb"(?:" + _NUMBER + rb"|" + _LITERAL + rb"|" + pattern + rb")"
+        item = rb"(?:" + ANY_NUMBER + rb"|" + _LITERAL + rb"|" + pattern + rb")"
         more = rb"(?:" + _WS + rb"," + _WS + item + rb")*+"
         pattern = rb"\[" + _WS + rb"(?:" + item + more + _WS + rb")?+\]"
     return pattern
 
 
+ANY_ARRAYS = _arrays(5)
 _VALUE = (
-    rb"(?:(?P<string>" + _STRING + rb")|(?P<numbers>" + _arrays(5) + rb")|(?P<number>" + _NUMBER
+    rb"(?:(?P<string>" + ANY_STRING + rb")|(?P<numbers>" + ANY_ARRAYS + rb")|(?P<number>" + ANY_NUMBER
     + rb")|(?P<literal>" + _LITERAL + rb")|(?P<object>\{)|(?P<array>\[))" + _WS
 )  # fmt: skip
 _ELEMENT = re.compile(_WS + _VALUE)
-_MEMBER = re.compile(_WS + rb"(" + _STRING + rb")" + _WS + rb":" + _WS + _VALUE)
+_MEMBER = re.compile(_WS + rb"(" + ANY_STRING + rb")" + _WS + rb":" + _WS + _VALUE)
 _EMPTY_OBJECT = re.compile(_WS + rb"\}" + _WS)
 
-NUMBER = re.compile(rb"(?:" + _NUMBER + rb"|" + _LITERAL + rb")")
+NUMBER = re.compile(rb"(?:" + ANY_NUMBER + rb"|" + _LITERAL + rb")")
 """The numbers and literals inside a span of kind "numbers", one match each."""
 
-SPLIT = re.compile(rb"(" + _STRING + rb"?+|" + _arrays(5) + rb"|" + _NUMBER + rb")")
+SPLIT = re.compile(rb"(" + ANY_STRING + rb"?+|" + ANY_ARRAYS + rb"|" + ANY_NUMBER + rb")")
 """``split`` gives the structure of a body at even positions and its strings and numbers at odd ones.
 
 The closing quote is optional here, or a body of nothing but ``\\"`` would be read once for each of its quotes. What is not

@@ -5,13 +5,15 @@ path keeps what its route's template spells out, and model names that read like 
 """
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote, unquote_plus
 
 from captures.codecs.routes import path_of
 from captures.exchange import RUN_HEADER, Headers
-from captures.privacy.grammars import GRAMMARS
+from captures.privacy.grammars import GRAMMARS, MEDIA_TYPES
 from captures.privacy.names import is_plain
 from captures.privacy.policy import CREDENTIALS, Policy, any_glob
 from captures.privacy.surrogate import Surrogates, is_token
@@ -23,6 +25,12 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _HOLE = re.compile(r"(.*)\{([a-z]*)\}(.*)")
 _CACHED = 4096
 _LENGTH = "content-length"
+
+IS_STREAM, IS_ENCODED, IS_LENGTH = 1, 2, 4
+UNKNOWN_LENGTH = "\0"  # until the body is known; no header holds it
+STREAMS = (
+    frozenset(("text/event-stream", "application/x-ndjson", "application/jsonlines", "application/jsonl")) & MEDIA_TYPES
+)
 
 VERSIONS = frozenset(("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/2.0", "HTTP/3"))
 _OLDER_PHRASES = frozenset((
@@ -37,6 +45,38 @@ _OLDER_PHRASES = frozenset((
 ))  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class KeptHeaders:
+    """``entries``: what is kept. ``says``: IS_STREAM, IS_ENCODED of the body. ``lengths``: a bit per entry that is its length."""
+
+    entries: list[tuple[str, str]]
+    says: int
+    lengths: int
+
+    def of_body(self, size: int) -> Headers:
+        """With a Content-Length that says ``size``, where there is one that may be kept."""
+        if self.lengths:
+            for position, (name, value) in enumerate(self.entries):
+                if self.lengths >> position & 1 and value == UNKNOWN_LENGTH:
+                    self.entries[position] = (name, str(size))
+        return tuple(self.entries)
+
+
+def _stream(value: str) -> int:
+    return IS_STREAM if value.partition(";")[0].strip().lower() in STREAMS else 0
+
+
+def _encoded(value: str) -> int:
+    return IS_ENCODED if value.strip().lower() not in ("", "identity") else 0
+
+
+_ABOUT: Mapping[str, Callable[[str], int]] = {
+    "content-encoding": _encoded,
+    "content-length": lambda _: IS_LENGTH,
+    "content-type": _stream,
+}
+
+
 class Heads:
     """Applies one policy under one key."""
 
@@ -46,18 +86,22 @@ class Heads:
         self._derived = derived
         self._kept = frozenset(policy.headers_kept)
         self._redacted = frozenset((*policy.headers_dropped, *CREDENTIALS))
-        self._header = lru_cache(_CACHED)(self._compute_header)
+        self._known: dict[tuple[str, str], tuple[int, tuple[str, str] | None]] = {}
         self._path = lru_cache(_CACHED)(self._compute_path)
 
-    def headers(self, headers: Headers, body_size: int) -> Headers:
-        """The headers that may be named, in their order. Content-Length says ``body_size``."""
-        kept = []
-        for name, value in headers:
-            if name.lower() == _LENGTH:
-                kept.append((name, str(body_size) if _LENGTH in self._kept else self._token("identity", value)))
-            elif (entry := self._header(name, value)) is not None:
-                kept.append(entry)
-        return tuple(kept)
+    def headers(self, headers: Headers) -> KeptHeaders:
+        """The headers that may be named, in their order, and what they say of the body."""
+        entries: list[tuple[str, str]] = []
+        says = lengths = 0
+        for entry in headers:
+            about, kept = self._known.get(entry) or self._learn(entry)
+            if about:
+                says |= about
+                if about == IS_LENGTH and kept is not None:
+                    lengths |= 1 << len(entries)
+            if kept is not None:
+                entries.append(kept)
+        return KeptHeaders(entries, says, lengths)
 
     def target(self, target: str, template: str) -> tuple[str, bool]:
         """The request-target, and whether its path was altered. ``template`` is the path of the route. Fragment and authority
@@ -74,8 +118,20 @@ class Heads:
         """A model's name."""
         return text if not text or is_plain(text) else self._token("name", text)
 
+    def _learn(self, entry: tuple[str, str]) -> tuple[int, tuple[str, str] | None]:
+        """What an entry says of the body, and what is kept of it."""
+        name, value = entry
+        about = _ABOUT.get(name.lower())
+        found = (about(value) if about else 0, self._compute_header(name, value))
+        if len(self._known) >= _CACHED:
+            self._known.clear()
+        self._known[entry] = found
+        return found
+
     def _compute_header(self, name: str, value: str) -> tuple[str, str] | None:
         lower = name.lower()
+        if lower == _LENGTH:
+            return name, UNKNOWN_LENGTH if _LENGTH in self._kept else self._token("identity", value)
         if not _HEADER_NAME.fullmatch(name) or not is_plain(name):
             return None
         if lower in self._redacted or (_CREDENTIAL.search(lower) and lower not in self._kept):

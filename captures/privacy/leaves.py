@@ -2,7 +2,7 @@
 
 Bodies of one route differ in numbers and ids and hardly in anything else. So what to do is decided once per *shape* (the
 body with its numbers and replaceable strings taken out) and kept as a `_Plan`; `Leaf` promises that roles depend on nothing
-else.
+else. A plan that is used again becomes a `Template`, which does the same in one match.
 """
 
 import re
@@ -20,6 +20,7 @@ from captures.privacy.names import is_plain, names_identity
 from captures.privacy.numbers import Rule, replaced_numbers
 from captures.privacy.policy import Policy, any_glob
 from captures.privacy.surrogate import Surrogates, is_token
+from captures.privacy.templates import Template, template
 
 IDENTITY, TEXT, NAME = "identity", "text", "name"
 """Domains of tokens. Ids in headers, paths and bodies share one, so that they still join."""
@@ -31,6 +32,9 @@ _OPAQUE = OpaqueCodec()
 _MOST_PIECES = 8192  # of one plan: 400 rows of ten named features; larger bodies go leaf by leaf
 _MOST_PIECES_KEPT = 200_000  # of all plans: some ten MB
 _MOST_WORDS = 20_000
+_MOST_KEYS = 2_000  # replaced keys that are remembered: maps keyed by somebody's ids have no end of them
+_MOST_TEMPLATES = 512
+_TEMPLATES_EACH = 4  # of one codec, side and place
 _CACHED = 4096
 _QUOTE, _ARRAY = b'"['
 _ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
@@ -71,14 +75,21 @@ class Bodies:
         self._plans: dict[tuple[object, ...], _Plan] = {}
         self._pieces = 0  # in all plans
         self._number_action = lru_cache(_CACHED)(self._new_number_action)
-        self._words: set[bytes] = set()  # string literals some plan keeps: they are part of a shape
+        self._words: set[bytes] = (
+            set()
+        )  # string literals some plan keeps, and keys it replaces: they are part of a shape
+        self._keys = 0  # of those, the replaced keys
+        self._templates: dict[tuple[str, Side, str], list[Template[_Action]]] = {}
+        self._made = 0  # templates
 
-    def keep(self, codec: Codec, body: bytes, side: Side) -> Kept:
-        """Never raises. A body its codec cannot read is kept as unknown JSON, or dropped, and ``unparsed``."""
+    def keep(self, codec: Codec, body: bytes, side: Side, place: str = "") -> Kept:
+        """Never raises. A body its codec cannot read is kept as unknown JSON, or dropped, and ``unparsed``. ``place``: bodies of
+        one are alike; it speeds things up and decides nothing.
+        """
         unparsed = codec.name != _OPAQUE.name
         if unparsed:
             try:
-                return self._by_shape(codec, body, side)
+                return self._by_shape(codec, body, side, place)
             except CodecError:
                 pass
         try:
@@ -93,8 +104,12 @@ class Bodies:
             raise CodecError("neither an object nor an array")
         return self._by_leaf(_OPAQUE, body, side)[0]
 
-    def _by_shape(self, codec: Codec, body: bytes, side: Side) -> Kept:
+    def _by_shape(self, codec: Codec, body: bytes, side: Side, place: str) -> Kept:
         require_utf8(body)
+        known = self._templates.get((codec.name, side, place), ())
+        for each in known:
+            if match := each.match(body, self._words):
+                return self._by_template(each, match, body)
         pieces = SPLIT.split(body)
         if len(pieces) > _MOST_PIECES:
             return self._by_leaf(codec, body, side)[0]
@@ -109,6 +124,10 @@ class Bodies:
                 self._plans[codec.name, side, *self._shape(pieces)] = plan
                 self._pieces += len(pieces)
             return kept
+        if len(known) < _TEMPLATES_EACH and self._made < _MOST_TEMPLATES:
+            self._made += 1
+            if (made := template(pieces, dict(plan), lambda action: action.rule, self._words)) is not None:
+                self._templates[codec.name, side, place] = [*known, made]
         return self._by_plan(plan, pieces, body)
 
     def _shape(self, pieces: Sequence[bytes]) -> list[bytes]:
@@ -137,6 +156,20 @@ class Bodies:
                 visible = visible or action.visible
         return Kept(b"".join(pieces), altered, visible) if altered else Kept(body)
 
+    def _by_template(self, each: Template[_Action], match: re.Match[bytes], body: bytes) -> Kept:
+        parts = []
+        at = 0
+        visible = False
+        for group, action in each.actions:
+            old = match[group]
+            new = self._replaced(old, action, len(body))
+            if new != old:
+                start, stop = match.span(group)
+                parts += [body[at:start], new]
+                at = stop
+                visible = visible or action.visible
+        return Kept(b"".join([*parts, body[at:]]), altered=True, visible=visible) if parts else Kept(body)
+
     def _by_leaf(self, codec: Codec, body: bytes, side: Side) -> tuple[Kept, list[tuple[Leaf, _Action]] | None]:
         """What is kept, and the actions taken; None for the actions where they hold for this very body only."""
         actions: list[tuple[Leaf, _Action]] = []
@@ -144,6 +177,7 @@ class Bodies:
         visible = False
         general = True
         words: list[bytes] = []
+        keys = 0
         for leaf in codec.leaves(body, side):
             old = body[leaf.start : leaf.stop]
             action = self._action(leaf, old)
@@ -152,7 +186,10 @@ class Bodies:
                     words.append(old)
                 continue
             new = self._replaced(old, action, len(body))
-            general = general and leaf.kind != "key" and (leaf.kind in {"numbers", "number"} or leaf.role in _VALUES)
+            if leaf.kind == "key":
+                keys += old not in self._words
+                words.append(old)
+            general = general and (leaf.kind in {"key", "numbers", "number"} or leaf.role in _VALUES)
             if leaf.kind != "literal":
                 actions.append((leaf, action))
             if new != old:
@@ -160,9 +197,10 @@ class Bodies:
                 edits.append((leaf.start, leaf.stop, new))
                 visible = visible or action.visible
         kept = Kept(replaced(body, edits), altered=True, visible=visible) if edits else Kept(body)
-        if not general or len(self._words) + len(words) > _MOST_WORDS:
+        if not general or len(self._words) + len(words) > _MOST_WORDS or self._keys + keys > _MOST_KEYS:
             return kept, None
         self._words.update(words)
+        self._keys += keys
         return kept, actions
 
     # -- what to do with a leaf

@@ -28,6 +28,8 @@ class Rule(IntEnum):
 _OUTSIDE_LOOK = re.compile(rb"(?<![0-9.])[0-9]{5}|[0-9][eE]")
 _INSIDE_LOOK = re.compile(rb"(?<![0-9.])[0-9]{9}|[0-9][eE]")
 _LARGE = {Rule.OUTSIDE: _OUTSIDE_LOOK, Rule.INSIDE: _INSIDE_LOOK, Rule.CONTROL: _OUTSIDE_LOOK}
+SMALL_DIGITS = {Rule.OUTSIDE: 4, Rule.INSIDE: 8, Rule.CONTROL: 4}
+"""A number of at most so many integer digits and no exponent stays under the rule, whatever it is."""
 _MOST_DIGITS = 20  # of a size: 2^64 has as many
 
 
@@ -37,6 +39,8 @@ def replaced_numbers(text: bytes, rule: Rule, surrogates: Surrogates, body_size:
         rule = Rule.ALL
     if rule is not Rule.ALL and not _LARGE[rule].search(text):
         return text
+    if text[:1] != b"[":
+        return _replaced(text, rule, surrogates, body_size)
     return NUMBER.sub(lambda match: _replaced(match.group(), rule, surrogates, body_size), text)
 
 

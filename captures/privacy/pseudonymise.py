@@ -7,51 +7,63 @@ length on the wire, always stay.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from captures.codecs.codec import Claim, Codec, Side
 from captures.codecs.compressed import is_compressed
 from captures.codecs.opaque import METHODS, OpaqueCodec
 from captures.codecs.registry import classify, codecs
-from captures.exchange import Chunk, Exchange, Flags, Headers, Request, Response, header
-from captures.privacy.grammars import MEDIA_TYPES
-from captures.privacy.heads import Heads, http_version, reason_phrase
+from captures.exchange import Chunk, Exchange, Flags, Request, Response, header
+from captures.privacy.heads import IS_ENCODED, IS_STREAM, Heads, http_version, reason_phrase
 from captures.privacy.leaves import Bodies, Kept
 from captures.privacy.policy import Policy
 from captures.privacy.surrogate import Surrogates
 
 _OPAQUE = OpaqueCodec()
-_STREAMS = (
-    frozenset(("text/event-stream", "application/x-ndjson", "application/jsonlines", "application/jsonl")) & MEDIA_TYPES
-)
 _EMPTY = Kept(b"")
+_CACHED = 4096  # calls: method and request-target
+
+# Plain integers in here: a Flags costs ten times as much per operation, and there are a dozen in an exchange.
+_REPLAYABLE, _VALID, _INFERENCE = int(Flags.REPLAYABLE), int(Flags.RECORDED_VALID), int(Flags.INFERENCE)
+_UNPARSED, _STREAM, _SYNTHETIC = int(Flags.UNPARSED), int(Flags.STREAM), int(Flags.SYNTHETIC)
+_REQUEST_ALTERED, _RESPONSE_ALTERED = int(Flags.REQUEST_ALTERED), int(Flags.RESPONSE_ALTERED)
+_INCOMPLETE = int(Flags.REQUEST_TRUNCATED | Flags.REQUEST_DROPPED)
+_UNSURE = _INCOMPLETE | int(Flags.RESPONSE_TRUNCATED | Flags.RESPONSE_DROPPED)
+# Flags whoever made the exchange has set; the others are ours to find.
+_GIVEN = _UNSURE | _STREAM | _SYNTHETIC
+_GIVEN_DERIVED = _GIVEN | _REQUEST_ALTERED | _RESPONSE_ALTERED
+
+_FLAGS: list[Flags] = [Flags(number) for number in range(4096)]  # looking one up costs a tenth of making one
 
 
 @dataclass(frozen=True, slots=True)
 class _Bits:
     """The flags of one side."""
 
-    altered: Flags
-    dropped: Flags
-    truncated: Flags
+    altered: int
+    dropped: int
+    truncated: int
 
 
 _BITS: dict[Side, _Bits] = {
-    "request": _Bits(Flags.REQUEST_ALTERED, Flags.REQUEST_DROPPED, Flags.REQUEST_TRUNCATED),
-    "response": _Bits(Flags.RESPONSE_ALTERED, Flags.RESPONSE_DROPPED, Flags.RESPONSE_TRUNCATED),
+    "request": _Bits(_REQUEST_ALTERED, int(Flags.REQUEST_DROPPED), int(Flags.REQUEST_TRUNCATED)),
+    "response": _Bits(_RESPONSE_ALTERED, int(Flags.RESPONSE_DROPPED), int(Flags.RESPONSE_TRUNCATED)),
 }
-# Flags whoever made the exchange has set; the others are ours to find.
-_GIVEN = (
-    Flags.REQUEST_TRUNCATED
-    | Flags.RESPONSE_TRUNCATED
-    | Flags.REQUEST_DROPPED
-    | Flags.RESPONSE_DROPPED
-    | Flags.STREAM
-    | Flags.SYNTHETIC
-)
-_GIVEN_DERIVED = _GIVEN | Flags.REQUEST_ALTERED | Flags.RESPONSE_ALTERED
-_INCOMPLETE = Flags.REQUEST_TRUNCATED | Flags.REQUEST_DROPPED
-_UNSURE = _INCOMPLETE | Flags.RESPONSE_TRUNCATED | Flags.RESPONSE_DROPPED
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What method and request-target say, and what is kept of them."""
+
+    claim: Claim
+    codec: Codec
+    method: str
+    target: str
+    altered: bool  # the path
+    model: str
+    place: str  # bodies of one are alike
+    claimed: bool
 
 
 class Pseudonymiser:
@@ -71,76 +83,91 @@ class Pseudonymiser:
         self._heads = Heads(policy, self._surrogates, derived=derived)
         self._bodies = Bodies(policy, self._surrogates, derived=derived)
         self._codecs: dict[str, Codec] = {codec.name: codec for codec in codecs()}
+        self._call = lru_cache(_CACHED)(self._new_call)
 
     def apply(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         """Never raises for what is in an exchange."""
         return [self._kept(exchange) for exchange in exchanges]
 
+    def _new_call(self, method: str, target: str) -> _Call:
+        method = method if method in METHODS else "OTHER"
+        claim = classify(Request(method=method, target=target))
+        kept, altered = self._heads.target(target, claim.route.partition(" ")[2])
+        codec = self._codecs.get(claim.codec, _OPAQUE) if claim.inference else _OPAQUE
+        model = self._heads.name(claim.model)
+        place = f"{claim.route} {model}"
+        return _Call(claim, codec, method, kept, altered, model, place, codec.name != _OPAQUE.name)
+
     def _kept(self, exchange: Exchange) -> Exchange:
         raw = exchange.request
-        method = raw.method if raw.method in METHODS else "OTHER"
-        claim = classify(raw if method is raw.method else Request(method=method, target=raw.target))
-        made_up = Flags.SYNTHETIC in exchange.flags
-        codec = self._codecs.get(claim.codec, _OPAQUE) if claim.inference else _OPAQUE
-        flags = exchange.flags & (_GIVEN_DERIVED if self._derived else _GIVEN)
-        if claim.inference or (made_up and Flags.INFERENCE in exchange.flags):
-            flags |= Flags.INFERENCE
+        call = self._call(raw.method, raw.target)
+        given = int(exchange.flags)
+        made_up = bool(given & _SYNTHETIC)
+        flags = given & (_GIVEN_DERIVED if self._derived else _GIVEN)
+        if call.claim.inference or (made_up and given & _INFERENCE):
+            flags |= _INFERENCE
 
-        visible = made_up or _given_altered(exchange)
+        # A rewrite altered the request before us, and nobody says the answer is the same.
+        visible = made_up or bool(given & _REQUEST_ALTERED and not given & _VALID)
         request = raw
         if not made_up:
-            request, found, altered = self._request(raw, codec, method, claim, flags)
+            request, found, altered = self._request(raw, call, flags)
             flags |= found
             visible = visible or altered
         response = exchange.response
         if response is not None and (self._derived or not made_up):
-            response, got, stream = self._response(response, codec, flags)
-            flags |= _flags("response", got) | stream
-            visible = visible or got.visible
+            response, found, altered = self._response(response, call, flags)
+            flags |= found
+            visible = visible or altered
         if raw.end_ns >= 0 and not flags & _INCOMPLETE:
-            flags |= Flags.REPLAYABLE
+            flags |= _REPLAYABLE
         if response is not None and response.end_ns >= 0 and not visible and not flags & _UNSURE:
-            flags |= Flags.RECORDED_VALID
+            flags |= _VALID
         return Exchange(
             arrival_ns=exchange.arrival_ns,
             request=request,
             response=response,
             failure=exchange.failure,
-            route=claim.route,
-            codec=claim.codec,
-            model=(claim.model or exchange.model) if made_up else self._heads.name(claim.model),
+            route=call.claim.route,
+            codec=call.claim.codec,
+            model=(call.claim.model or exchange.model) if made_up else call.model,
             session=self._session(exchange),
             connection=exchange.connection,
-            flags=flags,
+            flags=_FLAGS[flags],
             labels=exchange.labels,
             origin=exchange.origin,
         )
 
-    def _request(
-        self, raw: Request, codec: Codec, method: str, claim: Claim, flags: Flags
-    ) -> tuple[Request, Flags, bool]:
+    def _request(self, raw: Request, call: _Call, flags: int) -> tuple[Request, int, bool]:
         """The request, its flags, and whether something a model would see was altered."""
-        sent = self._body(codec, "request", raw, flags)
+        head = self._heads.headers(raw.headers)
+        sent = self._body(call, "request", raw, head.says, flags)
         found = _flags("request", sent)
-        target, path_altered = self._heads.target(raw.target, claim.route.partition(" ")[2])
+        headers = head.of_body(len(sent.body) or raw.size)
+        if len(headers) < len(raw.headers):
+            found |= _REQUEST_ALTERED
         request = Request(
-            method=method,
-            target=target,
-            headers=self._heads.headers(raw.headers, _length(raw, sent)),
+            method=call.method,
+            target=call.target,
+            headers=headers,
             chunks=_chunks(raw.chunks, sent),
             end_ns=raw.end_ns,
             size=raw.size,
             http_version=http_version(raw.http_version),
         )
-        if len(request.headers) < len(raw.headers):
-            found |= Flags.REQUEST_ALTERED
-        return request, found, sent.visible or path_altered
+        return request, found, sent.visible or call.altered
 
-    def _response(self, raw: Response, codec: Codec, flags: Flags) -> tuple[Response, Kept, Flags]:
-        got = self._body(codec, "response", raw, flags)
-        if got.unparsed and raw.status >= 400:  # an error page is no gap in a codec
-            got = Kept(got.body, got.altered, got.visible, got.dropped)
-        headers = self._heads.headers(raw.headers, _length(raw, got))
+    def _response(self, raw: Response, call: _Call, flags: int) -> tuple[Response, int, bool]:
+        head = self._heads.headers(raw.headers)
+        got = self._body(call, "response", raw, head.says, flags)
+        found = _flags("response", got)
+        if raw.status >= 400:  # an error page is no gap in a codec
+            found &= ~_UNPARSED
+        headers = head.of_body(len(got.body) or raw.size)
+        if len(headers) < len(raw.headers):
+            found |= _RESPONSE_ALTERED
+        if head.says & IS_STREAM:
+            found |= _STREAM
         response = Response(
             status=raw.status,
             headers=headers,
@@ -150,21 +177,19 @@ class Pseudonymiser:
             size=raw.size,
             reason=reason_phrase(raw.status, raw.reason),
         )
-        extra = Flags.STREAM if _is_stream(raw.headers) else Flags(0)
-        if len(headers) < len(raw.headers):
-            extra |= Flags.RESPONSE_ALTERED
-        return response, got, extra
+        return response, found, got.visible
 
-    def _body(self, codec: Codec, side: Side, message: Request | Response, flags: Flags) -> Kept:
-        body = message.body
+    def _body(self, call: _Call, side: Side, message: Request | Response, says: int, flags: int) -> Kept:
+        """``says``: what the headers say."""
+        chunks = message.chunks
+        body = chunks[0].data if len(chunks) == 1 else message.body
         if not body:
             return _EMPTY
-        claimed = codec.name != _OPAQUE.name
-        if flags & _BITS[side].truncated or _is_stream(message.headers):
+        if flags & _BITS[side].truncated or says & IS_STREAM:
             return Kept(b"", visible=True, dropped=True)
-        if is_compressed(body) or _is_encoded(message.headers):
-            return Kept(b"", visible=True, dropped=True, unparsed=claimed)
-        return self._bodies.keep(codec, body, side)
+        if says & IS_ENCODED or is_compressed(body):
+            return Kept(b"", visible=True, dropped=True, unparsed=call.claimed)
+        return self._bodies.keep(call.codec, body, side, call.place)
 
     def _session(self, exchange: Exchange) -> int:
         """The keyed hash of what the policy names; one that is derived or made up keeps the session it has."""
@@ -177,38 +202,18 @@ class Pseudonymiser:
         return self._surrogates.number64("session", value) if value else 0
 
 
-def _flags(side: Side, kept: Kept) -> Flags:
+def _flags(side: Side, kept: Kept) -> int:
     bits = _BITS[side]
-    flags = bits.altered if kept.altered else Flags(0)
+    flags = bits.altered if kept.altered else 0
     if kept.dropped:
         flags |= bits.dropped
-    return flags | Flags.UNPARSED if kept.unparsed else flags
-
-
-def _given_altered(exchange: Exchange) -> bool:
-    """A rewrite altered the request before us, and nobody says the answer is the same."""
-    return Flags.REQUEST_ALTERED in exchange.flags and Flags.RECORDED_VALID not in exchange.flags
-
-
-def _length(message: Request | Response, kept: Kept) -> int:
-    """What Content-Length says: the bytes kept, or the length on the wire where none were."""
-    return len(kept.body) if kept.body else message.size
+    return flags | _UNPARSED if kept.unparsed else flags
 
 
 def _chunks(chunks: tuple[Chunk, ...], kept: Kept) -> tuple[Chunk, ...]:
     if not kept.altered and not kept.dropped:
         return chunks
-    return tuple(Chunk(chunk.at_ns, b"" if position else kept.body) for position, chunk in enumerate(chunks))
-
-
-def _is_stream(headers: Headers) -> bool:
-    kind = header(headers, "content-type")
-    return kind is not None and kind.partition(";")[0].strip().lower() in _STREAMS
-
-
-def _is_encoded(headers: Headers) -> bool:
-    coding = header(headers, "content-encoding")
-    return coding is not None and coding.strip().lower() not in ("", "identity")
+    return tuple([Chunk(chunk.at_ns, b"" if position else kept.body) for position, chunk in enumerate(chunks)])
 
 
 def _from_header(request: Request, name: str) -> str:

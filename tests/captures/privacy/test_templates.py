@@ -1,0 +1,98 @@
+"""A template decides what the leaves decide, and nothing else: the same bodies, seen for the first time and for the hundredth."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captures.codecs.kserve_v1 import KServeV1
+from captures.codecs.oip_v2 import OipV2
+from captures.privacy.leaves import Bodies
+from captures.privacy.policy import Policy
+from captures.privacy.surrogate import Surrogates
+
+KEY = b"k" * 32
+POLICY = Policy(labels=("cat", "dog"), features_replaced=("secret*",))
+TEXTS = st.sampled_from(["cat", "dog", "ada@example.com", "x", "FP64", "r-1", "", 'a"b', "é"])
+NUMBERS = st.sampled_from([0, 1, -2.5, 12345, 123456789, 1e21, 0.1, True, None, 4111111111111111])
+ROWS = st.lists(NUMBERS, min_size=1, max_size=6)
+
+
+@st.composite
+def tensors(draw: st.DrawFn, key: str) -> dict[str, object]:
+    tensor = {
+        "name": draw(st.sampled_from(["x", "secret_x", "user_id"])),
+        "shape": [1, 2],
+        "datatype": draw(st.sampled_from(["FP64", "BYTES"])),
+        "data": draw(st.one_of(ROWS, st.lists(ROWS, min_size=1, max_size=3), st.lists(TEXTS, min_size=1, max_size=2))),
+    }
+    return {
+        "id": draw(TEXTS),
+        key: [tensor],
+        "parameters": {draw(st.sampled_from(["sequence_id", "who"])): draw(NUMBERS)},
+    }
+
+
+def written(value: object, indent: int | None) -> bytes:
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode()
+
+
+@given(st.lists(tensors("inputs"), min_size=1, max_size=8), st.sampled_from([None, 1]))
+@settings(max_examples=150, deadline=None)
+def test_a_body_is_kept_alike_whatever_came_before_it(values: list[dict[str, object]], indent: int | None) -> None:
+    codec = OipV2()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for body in [written(value, indent) for value in values] * 3:
+        trained.keep(codec, body, "request", "POST /x")
+        fresh = Bodies(POLICY, Surrogates(KEY), derived=False)
+
+        assert trained.keep(codec, body, "request", "POST /x") == fresh.keep(codec, body, "request")
+
+
+@given(st.lists(tensors("outputs"), min_size=1, max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_so_is_an_answer(values: list[dict[str, object]]) -> None:
+    codec = OipV2()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for body in [written(value, None) for value in values] * 3:
+        fresh = Bodies(POLICY, Surrogates(KEY), derived=False)
+
+        assert trained.keep(codec, body, "response", "a") == fresh.keep(codec, body, "response")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        b'{"instances": [{"a": 1.5, "b": 2}]}',
+        b'{"instances": [{"a": 1.5, "b": 123456789}]}',
+        b'{"instances": [{"a": 1e9, "b": 2}]}',
+        b'{"instances": [{"a": 01, "b": 2}]}',
+        b'{"instances": [{"a": 1.5, "b": 2}]',
+        b'{"instances": [{"a": 1.5, "b": null}]}',
+        b'{"instances": [{"a": 1.5, "b": 2}]} ',
+        b'{"instances": [{"a": 1.5, "a": 2}]}',
+        b'{"instances": [{"a": 1.5, "b": "2"}]}',
+        b'{"instances": [{"a": 1.5, "b": 2, "c": 3}]}',
+        b'{"instances": [{"a": 1.5, "b": \xff}]}',
+    ],
+)
+def test_what_only_looks_like_a_known_body_is_looked_at(later: bytes) -> None:
+    codec = KServeV1()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for number in range(4):
+        trained.keep(codec, b'{"instances": [{"a": 0.5, "b": %d}]}' % number, "request", "p")
+
+    assert trained.keep(codec, later, "request", "p") == Bodies(POLICY, Surrogates(KEY), derived=False).keep(
+        codec, later, "request"
+    )
+
+
+def test_maps_keyed_by_ids_do_not_grow_without_end() -> None:
+    codec = KServeV1()
+    bodies = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for number in range(3000):
+        kept = bodies.keep(codec, b'{"instances": [{"user-%06d": 1.5}]}' % number, "request", "p")
+
+        assert b"user" not in kept.body
+    assert len(bodies._words) < 2_100
