@@ -102,6 +102,14 @@ def recorder(upstream: int, folder: Path, core: int | None, capture: Path) -> It
         yield port
 
 
+@contextmanager
+def sink(folder: Path, core: int | None, capture: Path) -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", "shadowtape", "sink", "--listen", f"127.0.0.1:{port}", "--out", str(capture)]
+    with running(pinned(core, command), port, folder / "sink.log"):
+        yield port
+
+
 def wrk(
     port: int, seconds: float, folder: Path, core: int | None, connections: int = 16
 ) -> tuple[float, dict[str, float]]:

@@ -9,14 +9,13 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import machine, peers
+from bench import machine, peers, recording
+from bench.shadowtape import shadowtape
 from bench.tapes import write_steady
 
 OUT = Path("bench-out")
@@ -26,6 +25,7 @@ RATES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12000)
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__)
+    parser.add_argument("--only", help="one of the measures, by name")
     parser.add_argument("--quick", action="store_true", help="one short round of each: does the bench itself work?")
     options = parser.parse_args(argv)
     rounds, seconds = (1, 1.0) if options.quick else (3, 4.0)
@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     if absent := peers.missing("nginx", "wrk"):
         print(f"skipped  everything: {' and '.join(absent)} not installed")
         return
-    for name, measure in (("recorder", recorder), ("replayer", replayer)):
+    for name, measure in {**recording.MEASURES, "replayer": replayer}.items():
+        if options.only not in (None, name):
+            continue
         with tempfile.TemporaryDirectory(prefix="shadowtape-bench-") as folder:
             try:
                 measured = measure(Path(folder), rounds, seconds)
@@ -46,36 +48,6 @@ def main(argv: list[str] | None = None) -> None:
             json.dumps({"machine": about, "at": time.time(), **measured}, indent=2) + "\n"
         )
     print(f"written  {OUT}/")
-
-
-def recorder(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
-    """wrk through our recorder, through stock mitmdump, and past both."""
-    with ExitStack() as stack:
-        upstream = stack.enter_context(peers.nginx(folder, SERVER_CORE))
-        ports = {"direct": upstream}
-        ports["record"] = stack.enter_context(peers.recorder(upstream, folder, SUBJECT_CORE, folder / "bench.tape"))
-        if peers.missing("mitmdump"):
-            print("skipped  mitmdump: not installed")
-        else:
-            ports["mitmdump"] = stack.enter_context(peers.mitmdump(upstream, folder, SUBJECT_CORE))
-            flows = folder / "flows.mitm"
-            ports["mitmdump -w"] = stack.enter_context(peers.mitmdump(upstream, folder, SUBJECT_CORE, "-w", str(flows)))
-        samples: dict[str, list[float]] = {name: [] for name in ports}
-        tails: dict[str, list[float]] = {name: [] for name in ports}
-        for _ in range(rounds):
-            for name, port in ports.items():
-                rate, latency = peers.wrk(port, seconds, folder, SERVER_CORE)
-                samples[name].append(rate)
-                tails[name].append(latency.get("p99", float("nan")))
-    verified, inspected = (shadowtape(command, str(folder / "bench.tape")) for command in ("verify", "inspect"))
-    middle = {name: statistics.median(values) for name, values in samples.items()}
-    for name, rate in middle.items():
-        beside = f"  {rate / middle['mitmdump']:5.2f} x mitmdump" if "mitmdump" in middle and name != "direct" else ""
-        print(f"recorder  {name:<12} {rate:9,.0f} req/s  p99 {statistics.median(tails[name]):7.2f} ms{beside}")
-    captured = verified.get("exchanges", 0)
-    shed, sound = inspected["confessions"]["shed"], verified.get("sound")
-    print(f"recorder  captured {captured:,} exchanges, {shed:,} shed, {'sound' if sound else 'NOT SOUND'}")
-    return {"requests_per_s": samples, "p99_ms": tails, "captured": captured, "shed": shed, "sound": sound}
 
 
 def replayer(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
@@ -112,17 +84,6 @@ def replayer(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
         f"replayer  keeps its schedule up to {best:,}/s; wrk flat out from the same core: {top:,.0f} req/s ({best / top:.1%})"
     )
     return {"ladder": ladder, "best_rps": best, "wrk_rps": flat_out}
-
-
-def shadowtape(command: str, *arguments: str, core: int | None = None) -> dict[str, Any]:
-    program = [sys.executable, "-m", "shadowtape", command, *arguments, "--json"]
-    done = subprocess.run(
-        peers.pinned(core, program), capture_output=True, text=True, check=False, cwd=machine.ROOT, timeout=120
-    )
-    if not done.stdout.strip():
-        raise RuntimeError(f"shadowtape {command}: {done.stderr.strip().splitlines()[-1:]}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 if __name__ == "__main__":
