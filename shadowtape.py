@@ -18,6 +18,10 @@ from captures.version import __version__
 # name: (where, one line). The help of a command itself is its docstring; docs/reference.md has them all.
 COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("recorder.commands:record", "Relay traffic to an upstream and capture a pseudonymised copy."),
+    "sink": (
+        "recorder.sink_commands:sink",
+        "Take mirrored requests and logged events, and capture a pseudonymised copy.",
+    ),
     "inspect": (
         "captures.inspect_commands:inspect",
         "What a capture holds: routes, rates, service times, confessions.",
@@ -25,7 +29,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("captures.commands:verify", "Check every checksum and claim of a capture."),
     "recover": ("captures.repair_commands:recover", "What survives of a damaged capture, as a new sound one."),
     "compact": ("captures.repair_commands:compact", "Merge small segments, flushes and files into one capture."),
-    "audit": ("captures.commands:audit", "Look for secrets inside a capture."),
+    "audit": ("captures.audit_commands:audit", "Look for secrets inside a capture."),
+    "policy check": (
+        "captures.policy_commands:check",
+        "Whether a policy file is valid, and what it would let through.",
+    ),
+    "policy explain": ("captures.policy_commands:explain", "What a policy does with each field of a real request."),
+    "policy schema": ("captures.policy_commands:schema", "The JSON Schema of policy files."),
+    "policy suggest": ("recorder.suggest_commands:suggest", "Watch traffic for a while and propose a policy."),
     "import": ("captures.import_commands:import_", "Foreign recordings as a capture, pseudonymised."),
     "export": ("captures.export_commands:export", "A capture as jsonl, har, gor or parquet."),
     "transform": (
@@ -37,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("replayer.report.commands:report", "Print a finished run's report, or open it."),
     "demo": ("shadowtape_demo.commands:demo", "The whole path on real data, on this machine."),
 }
+GROUPS = {"policy": "What may be kept: check, explain and suggest policies."}  # commands of two words
 EXIT_CRASH = 70
 EXIT_INTERRUPTED = 130
 
@@ -68,11 +80,16 @@ def app_for(names: list[str]) -> typer.Typer:
             print(f"shadowtape {__version__}")
             raise typer.Exit
 
+    groups = {name: typer.Typer(no_args_is_help=True, rich_markup_mode="rich") for name in GROUPS}
     for name, (where, line) in COMMANDS.items():
+        first, _, second = name.partition(" ")
+        home = groups[first] if second else app
         if name in names:
-            app.command(name)(load(where))
+            home.command(second or name)(load(where))
         else:
-            app.command(name, help=line)(_unloaded)
+            home.command(second or name, help=line)(_unloaded)
+    for name, group in groups.items():
+        app.add_typer(group, name=name, help=GROUPS[name])
     return app
 
 
@@ -87,9 +104,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code."""
-    named = [argument for argument in argv if not argument.startswith("-")][:1]
+    words = [argument for argument in argv if not argument.startswith("-")]
     try:
-        code = app_for(named)(args=argv, prog_name="shadowtape", standalone_mode=False)
+        code = app_for([*words[:1], " ".join(words[:2])])(args=argv, prog_name="shadowtape", standalone_mode=False)
     except ShadowtapeError as error:
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt:

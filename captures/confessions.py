@@ -14,4 +14,5 @@ class Confessions:
     truncated: int = 0  # bodies kept only in part
     unparsed: int = 0  # claimed by a codec that could not read them
     hook_errors: int = 0  # a hook of the recorder failed; the traffic went on
+    filtered: int = 0  # left out by --only or --except
     sampling_rate: float = 1.0  # the share of traffic that was meant to be kept

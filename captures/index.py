@@ -22,7 +22,7 @@ DIGEST_SIZE = 16
 _DTYPE = re.compile(r"[<|]?([iu][1248]|f[248])")
 _MOST_SEGMENTS = 0xFFFFFFFF
 MOST_CONTAINERS = 1 << 16  # in a record that is not an index
-_COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
+_COUNTS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors", "filtered")
 
 
 _DECLARED = (
@@ -50,6 +50,7 @@ class Commit:
     unparsed: int = 0
     hook_errors: int = 0
     sampling_rate: float = 1.0
+    filtered: int = 0  # the last element, and left out where it is 0: files are older than it
 
     @property
     def confessions(self) -> Confessions:
@@ -61,7 +62,7 @@ class Commit:
         return replace(self, **counts, sampling_rate=confessions.sampling_rate)
 
 
-_COMMIT_SIZE = len(fields(Commit))
+_COMMIT_SIZE = len(fields(Commit)) - 1  # without `filtered`
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,14 @@ def rows_of(index: Index) -> NDArray[np.int64]:
 
 
 def pack_commit(commit: Commit) -> bytes:
-    *counts, rate = astuple(commit)
-    return _pack((*counts, int(rate) if rate == int(rate) else rate))  # 1 instead of 9 bytes, every second
+    rate = commit.sampling_rate
+    # 1 instead of 9 bytes, every second
+    return _pack(_elements(replace(commit, sampling_rate=int(rate)) if rate == int(rate) else commit))
+
+
+def _elements(commit: Commit) -> tuple[int | float, ...]:
+    elements: tuple[int | float, ...] = astuple(commit)
+    return elements if commit.filtered else elements[:_COMMIT_SIZE]
 
 
 def unpack_commit(payload: bytes) -> Commit:
@@ -177,7 +184,7 @@ def _are_possible(columns: Sequence[object]) -> bool:
 
 def pack_index(index: Index) -> bytes:
     segments = [astuple(entry) for entry in index.segments]
-    return _pack({"segments": segments, "commit": astuple(index.commit), "digest": index.digest})
+    return _pack({"segments": segments, "commit": _elements(index.commit), "digest": index.digest})
 
 
 def unpack_index(payload: bytes) -> Index:
@@ -214,9 +221,10 @@ def _commit(record: object) -> Commit:
     if not (isinstance(record, list) and len(record) >= _COMMIT_SIZE):
         raise FrameError("a commit record is not one")
     *counts, rate = record[:_COMMIT_SIZE]
-    if not (_times(counts[2:4]) and _counts(counts[:2] + counts[4:]) and isinstance(rate, int | float)):
+    filtered = record[_COMMIT_SIZE : _COMMIT_SIZE + 1]
+    if not (_times(counts[2:4]) and _counts(counts[:2] + counts[4:] + filtered) and isinstance(rate, int | float)):
         raise FrameError("a commit record is not one")
-    return Commit(*[*counts, float(rate)])
+    return Commit(*[*counts, float(rate), *filtered])
 
 
 def _times(values: Sequence[object]) -> bool:

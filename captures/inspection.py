@@ -18,13 +18,14 @@ from captures.walk import Damage
 
 type Facts = dict[str, Any]
 
-_CONFESSED = ("shed", "truncated", "unparsed", "sampling_rate", "hook_errors", "seen", "sampled_out", "own")
+_CONFESSED = ("shed", "truncated", "unparsed", "sampling_rate", "hook_errors", "seen", "sampled_out", "own", "filtered")
 # counter: what it is called once, and several times
 _LACKING = {
     "shed": (
         "1 exchange shed (dropped whole, or lost to damage)",
         "{:,} exchanges shed (dropped whole, or lost to damage)",
     ),
+    "filtered": ("1 exchange left out by a filter", "{:,} exchanges left out by filters"),
     "own": ("1 exchange of our own replays", "{:,} exchanges of our own replays"),
     "truncated": ("1 body kept only in part", "{:,} bodies kept only in part"),
     "unparsed": (

@@ -10,15 +10,15 @@ from captures.privacy.key import KEY_BYTES, key_text, parse_key
 from captures.privacy.policy import Policy
 
 
-def read_policy(path: Path | None) -> Policy:
+def read_policy(path: Path | None, option: str = "--policy ") -> Policy:
     """The default policy where none is named. Raises UsageError."""
     if path is None:
         return Policy()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--policy {path}: cannot be read: {_why(error)}") from None
-    return Policy.from_yaml(text, f"--policy {path}")
+        raise UsageError(f"{option}{path}: cannot be read: {_why(error)}") from None
+    return Policy.from_yaml(text, f"{option}{path}")
 
 
 def read_key(path: Path, out: str, option: str = "--key", *, folder: bool = False) -> bytes:

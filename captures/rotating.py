@@ -19,6 +19,7 @@ from captures.rotation import (
     Rotation,
     Stored,
     confessions_since,
+    confessions_with,
     file_name,
     free_start,
     is_due,
@@ -55,8 +56,8 @@ def _nothing(_: object) -> None:
 
 
 class RotatingTape:
-    """Takes what `captures.store.TapeFile` takes. Confessions are totals of the recording; each file confesses what was counted
-    since it was begun, so that sums over the files are right.
+    """Takes what `captures.store.TapeFile` takes. Confessions are totals; each file confesses what was counted since the one before
+    it, so that sums over the files are right. ``base``: totals that other files confess already; the first one leaves them out.
 
     ``path``: the file being written. ``files``: how many were begun. ``before``: exchanges in the files before it. ``removed``,
     ``removed_bytes``: what retention took. ``on_sealed`` gets the path of each sealed file, ``note`` a line for the operator.
@@ -71,15 +72,16 @@ class RotatingTape:
         clock: Clock | None = None,
         on_sealed: Callable[[Path], object] = _nothing,
         note: Callable[[str], object] = _nothing,
+        base: Confessions | None = None,
     ) -> None:
         """Begins the first file; ``path_of`` says where the file of a number goes. Raises UsageError, OSError."""
         self._path_of, self._header, self._keeping = path_of, header, keeping
         self._clock, self._on_sealed, self._note = clock or Clock(), on_sealed, note
-        self._flushed = self._base = Confessions(sampling_rate=header.sampling_rate)
+        self._base = base or Confessions(sampling_rate=header.sampling_rate)
         self._oldest = 1
         self._oldest_of: dict[str, int] = {}
         self._sealed = False
-        self.files = self.before = self.removed = self.removed_bytes = 0
+        self.files = self.before = self.removed = self.removed_bytes = self._before_bytes = 0
         self._begin()
 
     @property
@@ -88,11 +90,24 @@ class RotatingTape:
         return self.before + self._tape.committed
 
     @property
-    def left(self) -> int | None:
-        """None: the file being written is where it was made. Else how many exchanges are in the files that are still there."""
-        if self._sealed or _identity(self.path) == self._born:
-            return None
-        return self.before if self.path.parent.is_dir() else 0
+    def confessed(self) -> Confessions:
+        """The totals that the files tell, all of them together and those of ``base``."""
+        return confessions_with(self._base, self._tape.confessed)
+
+    @property
+    def base(self) -> Confessions:
+        """The same without the file being written."""
+        return self._base
+
+    @property
+    def written(self) -> int:
+        """Bytes of all files, those included that retention has removed since."""
+        return self._before_bytes + self._tape.size
+
+    @property
+    def gone(self) -> bool:
+        """The file being written is no longer where it was made."""
+        return not self._sealed and _identity(self.path) != self._born
 
     def append(self, batch: Batch) -> None:
         """As `TapeFile.append`."""
@@ -103,7 +118,6 @@ class RotatingTape:
         could be committed is (`committed`), and nothing more can be written but a seal.
         """
         self._tape.flush(confessions_since(confessions, self._base))
-        self._flushed = confessions
         rotation = self._keeping.rotation
         if rotation and is_due(rotation, self._tape.size, self._clock.now_ns() - self._begun_ns):
             self.seal(confessions)
@@ -114,9 +128,21 @@ class RotatingTape:
         if self._sealed:
             return
         self._tape.seal(confessions_since(confessions, self._base))
-        self._flushed, self._sealed = confessions, True
+        self._sealed = True
         self._tape.close()
         self._on_sealed(self.path)
+
+    def resume(self) -> None:
+        """After an error: go on in the next file. Raises OSError, UsageError; it may be tried again then."""
+        self.leave()
+        self._begin()
+
+    def leave(self) -> None:
+        """After an error: seal the file as it is, if that is possible by now, and close it."""
+        if not self._sealed and not self.gone:
+            with suppress(OSError, ValueError):  # ValueError: it is closed already
+                self.seal(self.confessed)
+        self.close()
 
     def close(self) -> None:
         self._tape.close()
@@ -139,7 +165,7 @@ class RotatingTape:
         )
         tape = create_capture(path, header, key=keeping.key, fsync=keeping.fsync)
         if number > 1:
-            self.before, self._base = self.committed, self._flushed
+            self.before, self._base, self._before_bytes = self.committed, self.confessed, self.written
         self._tape: TapeFile = tape
         self.path, self.files, self._sealed = path, number, False
         self._born, self._begun_ns = _identity(path), self._clock.now_ns()

@@ -105,6 +105,13 @@ def confessions_since(total: Confessions, before: Confessions) -> Confessions:
     return Confessions(**(asdict(total) | {name: getattr(total, name) - count for name, count in counted.items()}))
 
 
+def confessions_with(before: Confessions, since: Confessions) -> Confessions:
+    """The total again."""
+    counted = asdict(before)
+    del counted["sampling_rate"]
+    return Confessions(**(asdict(since) | {name: getattr(since, name) + count for name, count in counted.items()}))
+
+
 def _is_over(file: Stored, rotation: Rotation, now_ns: int) -> bool:
     too_old = 0 < rotation.keep_ns < now_ns - file.written_ns
     return too_old or 0 < file.expires_ns <= now_ns

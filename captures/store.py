@@ -104,6 +104,11 @@ class TapeFile:
         return self._writer.committed
 
     @property
+    def confessed(self) -> Confessions:
+        """What the file says it lacks, as of its last commit."""
+        return self._writer.confessed
+
+    @property
     def size(self) -> int:
         """Bytes in the file."""
         return self._end

@@ -25,7 +25,7 @@ from captures.walk import Damage, Segment
 
 _KEY_ID = re.compile(r"([0-9a-f]{16})?")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_COUNTERS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
+_COUNTERS = ("seen", "shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors", "filtered")
 
 
 def verdict(captures: Sequence[Capture], readable: int) -> Facts:

@@ -104,6 +104,11 @@ class CaptureWriter:
         return self._last.total_exchanges
 
     @property
+    def confessed(self) -> Confessions:
+        """What the last commit says."""
+        return self._last.confessions
+
+    @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 

@@ -84,20 +84,20 @@ def _derived(key: bytes, what: bytes) -> bytes:
 
 
 def _from_header(name: str) -> Find:
-    field = re.compile(rb"\r\n(?i:" + re.escape(name.encode()) + rb")[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r\n")
+    field = re.compile(rb"\r\n(?i:" + re.escape(name.encode()) + rb")[ \t]*+:([^\r\n]*+)")
     return lambda head: _first(field, head)
 
 
 def _from_cookie(name: str) -> Find:
     cookie = re.compile(
-        rb"\r\n(?i:cookie)[ \t]*:(?:[^\r\n]*?;)??[ \t]*" + re.escape(name.encode()) + rb"=([^\r\n;]*?)[ \t]*[;\r]"
+        rb"\r\n(?i:cookie)[ \t]*+:(?:[^\r\n]*?;)??[ \t]*+" + re.escape(name.encode()) + rb"=([^\r\n;]*+)"
     )
     return lambda head: _first(cookie, head)
 
 
 def _from_query(name: str) -> Find:
     """As in a form: ``+`` and ``%20`` are a space."""
-    parameter = re.compile(rb"\A[^ ]+ [^ ?#]*\?(?:[^ #]*?&)??" + re.escape(name.encode()) + rb"=([^ &#]*)[ &#]")
+    parameter = re.compile(rb"\A[^ ]++ [^ ?#]*+\?(?:[^ #]*?&)??" + re.escape(name.encode()) + rb"=([^ &#]*+)")
 
     def find(head: bytes) -> bytes:
         return unquote_to_bytes(_first(parameter, head).replace(b"+", b" "))
@@ -107,7 +107,7 @@ def _from_query(name: str) -> Find:
 
 def _first(pattern: re.Pattern[bytes], head: bytes) -> bytes:
     match = pattern.search(head)
-    return match[1] if match else b""
+    return match[1].strip(b" \t") if match else b""
 
 
 _FINDERS: dict[str, Callable[[str], Find]] = {"header": _from_header, "cookie": _from_cookie, "query": _from_query}

@@ -7,6 +7,7 @@ read it. What a killed relay had counted is still there for the one that takes i
 import mmap
 import os
 import tempfile
+from collections.abc import MutableSequence
 from enum import IntEnum, auto
 
 
@@ -47,6 +48,15 @@ class Count(IntEnum):
     SPOOL_UNPARSED = auto()  # of those kept
     TRUNCATED = auto()  # of those kept
     LOST = auto()  # in the making or in the queue when a relay died; they count as seen and shed
+    # What the spool's files confess, as of their last commit: a spool that takes its place goes on from there.
+    CONFESSED_SEEN = auto()
+    CONFESSED_SHED = auto()
+    CONFESSED_SAMPLED_OUT = auto()
+    CONFESSED_OWN = auto()
+    CONFESSED_TRUNCATED = auto()
+    CONFESSED_UNPARSED = auto()
+    CONFESSED_HOOK_ERRORS = auto()
+    CONFESSED_FILTERED = auto()
     # The spool's gauges.
     DISK_FREE_BYTES = auto()  # -1: unknown
     FILES = auto()
@@ -76,6 +86,8 @@ DELAY_BOUNDS_NS = (
 )
 """Upper bounds of the buckets of the delay histogram, which follows the counts in a row; one more bucket holds the rest."""
 
+type Row = MutableSequence[int] | memoryview[int]
+
 DELAYS = len(Count)
 _ROW = DELAYS + len(DELAY_BOUNDS_NS) + 1
 
@@ -92,8 +104,13 @@ class Board:
 
     @classmethod
     def new(cls, workers: int) -> "Board":
+        size = workers * _ROW * 8
+        if hasattr(os, "memfd_create"):  # no disk that could be full
+            descriptor = os.memfd_create("shadowtape-board")
+            os.truncate(descriptor, size)
+            return cls(descriptor, workers)
         with tempfile.TemporaryFile() as file:
-            file.truncate(workers * _ROW * 8)
+            file.truncate(size)
             return cls(os.dup(file.fileno()), workers)
 
     def total(self, count: Count) -> int:

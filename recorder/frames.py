@@ -32,17 +32,28 @@ class Frames:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._wanted = _PREFIX  # bytes that the next frame takes, as far as that is known
 
     def feed(self, data: bytes) -> Iterator[Any]:
+        """``()`` stands for a frame that is none."""
         self._buffer += data
-        at = 0
-        while len(self._buffer) - at >= _PREFIX:
-            stop = at + _PREFIX + int.from_bytes(self._buffer[at : at + _PREFIX], "little")
-            if len(self._buffer) < stop:
+        found: list[Any] = []
+        if len(self._buffer) < self._wanted:
+            return iter(found)
+        whole, at = bytes(self._buffer), 0
+        self._wanted = _PREFIX
+        while len(whole) - at >= _PREFIX:
+            stop = at + _PREFIX + int.from_bytes(whole[at : at + _PREFIX], "little")
+            if len(whole) < stop:
+                self._wanted = stop - at
                 break
-            yield msgpack.unpackb(bytes(self._buffer[at + _PREFIX : stop]), use_list=False)
+            try:
+                found.append(msgpack.unpackb(whole[at + _PREFIX : stop], use_list=False))
+            except (ValueError, msgpack.UnpackException):
+                found.append(())
             at = stop
         del self._buffer[:at]
+        return iter(found)
 
 
 def pack_wire(exchange: WireExchange) -> tuple[object, ...]:

@@ -4,18 +4,25 @@ from captures.wording import size_text
 from recorder.intake import Intake
 
 GONE = "the file is gone from its folder (removed or replaced)"
+RESERVE = 8 << 20
+"""Bytes above the floor that a disk must have for another file to be begun: at the very floor it would end at once."""
 
 
-def guard(intake: Intake, *, left: int | None, min_free: int, free: int | None) -> None:
-    """Stops an intake that writes into nothing, or fills the last of a disk. ``left``: as in `RotatingTape.left`. ``free``: bytes;
-    None: unknown.
+def guard(intake: Intake, *, gone: bool, emptied: bool, min_free: int, free: int | None) -> None:
+    """Stops an intake that writes into nothing, or fills the last of a disk. ``gone``: the file is; ``emptied``: its folder is,
+    too. ``free``: bytes; None: unknown.
     """
     if intake.trouble:
         return
-    if left is not None:
-        intake.fail(GONE, left=left)
+    if gone:
+        intake.lose(GONE, everything=emptied)
     elif free is not None and free < min_free:
         intake.stop(floor(free, min_free))
+
+
+def has_room(free: int | None, min_free: int) -> bool:
+    """Whether another file may be begun after trouble."""
+    return free is None or free >= min_free + RESERVE
 
 
 def floor(free: int, min_free: int) -> str:

@@ -1,7 +1,8 @@
 """Labels: small closed vocabularies taken from headers, paths and bodies, before anything is replaced.
 
-A label's value goes into the file as it is, so it must be nobody's secret. It is kept where it is a short word, reads like no
-credential and like no identity, and is among the first 32 different ones of its label; anything else is "other" and counted.
+A label's value goes into the file as it is, so it must be nobody's secret. Where its words are spelled out
+(``region=header:x-region:eu,us``) one of them is kept. Without that it is kept where it is a short word, reads like no credential
+and like no identity, and is among the first 32 different ones of its label. Anything else is "other" and counted.
 An exchange in which nothing is found (no such header, segment or field; a body that is no JSON, or above 1 MiB) has no such label.
 """
 
@@ -17,8 +18,8 @@ from captures.codecs.routes import path_of
 from captures.errors import CodecError, UsageError
 from captures.exchange import Exchange, Request, header
 from captures.privacy.names import is_plain
-from captures.privacy.policy import CREDENTIALS
-from captures.privacy.scan import patterns_in
+from captures.privacy.policy_rule import CREDENTIALS
+from captures.privacy.scan_patterns import patterns_in
 
 MOST_VALUES = 32
 OTHER = "other"
@@ -40,19 +41,23 @@ type Find = Callable[[Request], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """``find`` gives the raw value, or None where there is none. ``header``: the name of the one it comes from, or ""."""
+    """``find`` gives the raw value, or None where there is none. ``header``: the name of the one it comes from, or "". ``words``:
+    all that may be kept; empty: what reads like a word of a vocabulary.
+    """
 
     name: str
     find: Find
     header: str = ""
+    words: frozenset[str] = frozenset()
 
 
 def parse_label(text: str, option: str = "--label") -> Label:
-    """``NAME=WHERE``, where WHERE is ``header:NAME``, ``path:N`` (the Nth segment, from 1) or ``body:$.key[0].key`` (of a JSON
-    request). Raises UsageError.
+    """``NAME=WHERE`` or ``NAME=WHERE:WORD,WORD``, where WHERE is ``header:NAME``, ``path:N`` (the Nth segment, from 1) or
+    ``body:$.key[0].key`` (of a JSON request). Raises UsageError.
     """
     name, equals, where = text.partition("=")
-    source, _, place = where.partition(":")
+    source, _, rest = where.partition(":")
+    place, colon, listed = rest.partition(":")
     if not equals or not _NAME.fullmatch(name):
         raise UsageError(
             f"{option} {text!r}: write NAME=WHERE, where NAME is a lower-case word: region=header:x-region"
@@ -60,7 +65,10 @@ def parse_label(text: str, option: str = "--label") -> Label:
     if source not in _SOURCES:
         raise UsageError(f"{option} {text!r}: a label comes from header:NAME, path:N or body:$.key")
     find = _SOURCES[source](place, f"{option} {text!r}")
-    return Label(name, find, place.lower() if source == "header" else "")
+    words = frozenset(listed.split(",")) if colon else frozenset[str]()
+    if not all(map(_VALUE.fullmatch, words)) or len(words) > MOST_VALUES:
+        raise UsageError(f"{option} {text!r}: spell out up to {MOST_VALUES} words: region=header:x-region:eu,us")
+    return Label(name, find, place.lower() if source == "header" else "", words)
 
 
 def parse_labels(texts: Sequence[str], option: str = "--label") -> tuple[Label, ...]:
@@ -85,7 +93,7 @@ class Labeller:
     def __init__(self, labels: Sequence[Label]) -> None:
         self.other: Counter[str] = Counter()
         self._labels = labels
-        self._known: dict[str, dict[str, bool]] = {label.name: {} for label in labels}
+        self._known: dict[str, set[str]] = {label.name: set() for label in labels}
 
     def apply(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         """Never raises."""
@@ -101,16 +109,22 @@ class Labeller:
             except Exception:  # noqa: BLE001 - a value that cannot be looked at is not kept; recording goes on
                 value = _UNREADABLE
             if value:
-                found.append((label.name, self._kept(label.name, value)))
+                found.append((label.name, self._kept(label, value)))
         return found
 
-    def _kept(self, name: str, value: str) -> str:
-        known = self._known[name]
-        if value in known or (len(known) < MOST_VALUES and may_be_kept(value)):
-            known[value] = True
+    def _kept(self, label: Label, value: str) -> str:
+        if self._known_word(label, value):
             return value
-        self.other[name] += 1
+        self.other[label.name] += 1
         return OTHER
+
+    def _known_word(self, label: Label, value: str) -> bool:
+        if label.words:
+            return value in label.words
+        known = self._known[label.name]
+        if value not in known and len(known) < MOST_VALUES and may_be_kept(value):
+            known.add(value)
+        return value in known
 
 
 def may_be_kept(value: str) -> bool:

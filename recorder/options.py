@@ -14,7 +14,9 @@ from captures.errors import UsageError
 from captures.locations import is_remote, shown
 from captures.rotation import DEFAULT_SIZE, Rotation
 from captures.wording import size_text
+from recorder.filters import EVERYTHING, Filters
 from recorder.labels import parse_labels
+from recorder.recording import Limits
 
 SUFFIX = ".tape"
 DEFAULT_MIN_FREE = "256MiB"
@@ -22,6 +24,12 @@ _HOUR_NS = 3_600_000_000_000
 _SECOND_NS = 1_000_000_000
 _REMOTE = "s3://"
 DEFAULT_LISTEN = "127.0.0.1:8080"
+DEFAULT_LIMITS = Limits()
+DEFAULT_BODY_LIMIT = "32MiB"
+DEFAULT_MEMORY = "64MiB"
+DEFAULT_QUEUE = "64MiB"
+LOGS = ("text", "json")
+MOST_WORKERS = 64
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -63,14 +71,23 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
-    """``duration_ns`` 0: until stopped. ``policy`` and ``key`` are files, still unread."""
+    """What every recorder is told, whatever its source. ``sources``: the servers that the file recognises by digest.
+    ``queue``: bytes that wait for the spool, a worker. ``duration_ns`` 0: until stopped. ``policy`` and ``key`` are files, still
+    unread.
+    """
 
-    upstream: Upstream
     listen: Address
     storage: Storage
+    sources: tuple[Address, ...] = ()
+    workers: int = 1
     policy: Path | None = None
     key: Path | None = None
     sampling_rate: float = 1.0
+    filters: Filters = EVERYTHING
+    limits: Limits = DEFAULT_LIMITS
+    queue: int = 64 << 20
+    admin: Address | None = None
+    log: str = "text"
     duration_ns: int = 0
     require_recording: bool = False
 
@@ -98,6 +115,12 @@ def parse_address(text: str, name: str = "--listen") -> Address:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in bare and bare == host):
         raise UsageError(f"{name} {text!r}: write HOST:PORT, for example {DEFAULT_LISTEN}")
     return Address(bare or "0.0.0.0", int(port))  # noqa: S104 - ":8080" says every interface, as everywhere
+
+
+def parse_admin(text: str, name: str = "--admin") -> Address:
+    """As `parse_address`, but ``:9090`` is loopback: metrics tell who uses a model, and how much."""
+    address = parse_address(text, name)
+    return Address("127.0.0.1", address.port) if text.startswith(":") else address
 
 
 def parse_share(text: str, name: str = "--sample") -> float:
@@ -128,6 +151,30 @@ def parse_size(text: str, name: str) -> int:
         return size_bytes(text, name)
     except ValueError:
         raise UsageError(f"{name} {text!r}: write a size, for example 256MiB or 20GiB") from None
+
+
+def parse_workers(count: int, storage: Storage, name: str = "--workers") -> int:
+    """Each worker writes its own files, so more than one need a folder."""
+    if not 1 <= count <= MOST_WORKERS:
+        raise UsageError(f"{name} {count}: 1 to {MOST_WORKERS}; more than the machine has cores only costs memory")
+    if count > 1 and storage.rotation is None:
+        folder = storage.path.with_suffix("")
+        raise UsageError(f"{name} {count}: {storage.out} is one file, and each worker writes its own; --out {folder}/")
+    return count
+
+
+def parse_log(text: str, name: str = "--log") -> str:
+    if text not in LOGS:
+        raise UsageError(f"{name} {text!r}: write {' or '.join(LOGS)}")
+    return text
+
+
+def parse_limits(body: str, memory: str) -> Limits:
+    """A body that could never be held is a mistake."""
+    limits = Limits(parse_size(body, "--body-limit"), parse_size(memory, "--memory"))
+    if limits.memory < limits.body:
+        raise UsageError(f"--memory {memory}: less than one body of --body-limit {body}, so none of that size is kept")
+    return limits
 
 
 def parse_storage(

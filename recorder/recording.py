@@ -1,143 +1,117 @@
 """The pure half of a recorder: what is kept, what is left out, and the count of everything. Sources call it, it never waits.
 
-A source (the mitmproxy addon; later the lane and the sink) reports events under a key of its own; complete exchanges go
-to ``offer``, which takes them or refuses at once. Nothing here opens, sleeps or reads a clock.
+A source (the lane, mitmproxy's hooks, the sink) asks for each request whether it is wanted, makes a `WireExchange` of it, and hands
+it over when it is over. Nothing here opens, sleeps or reads a clock.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from captures.exchange import RUN_HEADER, Exchange, FailureKind, Headers
-from recorder.assembler import Assembler
-from recorder.sample import kept
+from recorder.admission import Admission
+from recorder.board import Count, Row
+from recorder.wire import WireBody, WireExchange
 
-MEMORY_LIMIT = 64 << 20  # body bytes of exchanges in the making; above it whole exchanges are shed
-_RUN_HEADER = RUN_HEADER.lower()
+MEMORY_LIMIT = 64 << 20
+BODY_LIMIT = 32 << 20
 
 
-@dataclass(slots=True)
-class Counts:
-    """Running totals of the relay's side, as in `captures.confessions.Confessions`. One thread writes, any may read."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes. ``body``: what is kept of one body, the rest is counted only. ``memory``: body bytes of all exchanges in the
+    making; above it whole exchanges are shed.
+    """
 
-    seen: int = 0
-    shed: int = 0
-    sampled_out: int = 0
-    own: int = 0
-    unparsed: int = 0
-    hook_errors: int = 0
-
-    def snapshot(self) -> tuple[int, ...]:
-        return (self.seen, self.shed, self.sampled_out, self.own, self.unparsed, self.hook_errors)
+    body: int = BODY_LIMIT
+    memory: int = MEMORY_LIMIT
 
 
 class Recording:
-    """``offer(exchange)`` returns False where the exchange had to be shed."""
+    """``offer(exchange)`` takes an exchange or refuses, at once. ``row``: a row of a `recorder.board.Board`, or a list as long.
+    After `stop` nothing begins; what is in the making may finish.
+    """
 
     def __init__(
         self,
-        offer: Callable[[Exchange], bool],
-        counts: Counts,
-        *,
-        rate: float = 1.0,
-        seed: int = 0,
-        memory_limit: int = MEMORY_LIMIT,
-        assembler: Assembler | None = None,
+        offer: Callable[[WireExchange], bool],
+        row: Row,
+        admission: Admission | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        self.counts = counts
+        self.row = row
         self.active = True
+        self.limits = limits
         self._offer = offer
-        self._rate = rate
-        self._seed = seed
-        self._memory_limit = memory_limit
-        self._assembler = assembler or Assembler()
-        self._arrived = 0
+        self._admission = admission or Admission()
 
     @property
     def open(self) -> int:
         """Exchanges in the making."""
-        return len(self._assembler)
+        return self.row[Count.BEGAN] - self.row[Count.SEEN]
 
-    def has(self, key: str) -> bool:
-        """Whether this exchange is in the making."""
-        return key in self._assembler
-
-    def request_head(
-        self, key: str, at_ns: int, connection: int, method: str, target: str, headers: Headers, http_version: str
-    ) -> bool:
-        """Whether this exchange is recorded; if not, it is counted already and its other events need not be told."""
+    def admit(self, head: bytes) -> bool:
+        """Whether the exchange of this request head is wanted. If so it has begun, and must end in `keep` or `leave`; if not, it is
+        counted already.
+        """
         if not self.active:
             return False
-        if any(name.lower() == _RUN_HEADER for name, _ in headers):
-            self.counts.seen += 1
-            self.counts.own += 1
-            return False
-        self._arrived += 1
-        if self._rate < 1 and not kept(self._seed, self._arrived, self._rate):
-            self.counts.seen += 1
-            self.counts.sampled_out += 1
-            return False
-        self._assembler.request_head(key, at_ns, connection, method, target, headers, http_version)
-        return True
+        self.row[Count.BEGAN] += 1
+        try:
+            reason = self._admission.verdict(head)
+        except Exception:  # noqa: BLE001 - our own code failed: that costs this exchange, never the traffic
+            reason = Count.HOOK_ERRORS
+        if reason is None:
+            return True
+        self._over(reason)
+        return False
 
-    def request_chunk(self, key: str, at_ns: int, data: bytes) -> None:
-        self._assembler.request_chunk(key, at_ns, data)
-        self._bound_memory(key)
+    def body(self, body: WireBody, at_ns: int, data: bytes) -> bool:
+        """Body bytes came. False: no room for them, the exchange is to be given up: `leave` it with Count.SHED.
 
-    def request_end(self, key: str, at_ns: int) -> None:
-        self._keep(self._assembler.request_end(key, at_ns))
+        Once a body is over the limit nothing more of it is kept, so what is kept is a prefix.
+        """
+        body.size += len(data)
+        if body.truncated:
+            return True
+        if body.held + len(data) > self.limits.body:
+            body.truncated = True
+            return True
+        body.chunks.append((at_ns, data))
+        body.held += len(data)
+        self.row[Count.HELD_BYTES] += len(data)
+        return self.row[Count.HELD_BYTES] <= self.limits.memory
 
-    def response_head(self, key: str, at_ns: int, status: int, reason: str, headers: Headers) -> None:
-        """101 leaves HTTP (WebSocket, h2c): what follows is relayed, not recorded, and counted as unparsed."""
-        if status == 101:
-            if self._assembler.drop(key):
-                self.counts.seen += 1
-                self.counts.unparsed += 1
-            return
-        self._assembler.response_head(key, at_ns, status, reason, headers)
+    def keep(self, exchange: WireExchange) -> None:
+        """It is over, whole or failed."""
+        self._release(exchange)
+        try:
+            reason = Count.OFFERED if self._offer(exchange) else Count.SHED
+        except Exception:  # noqa: BLE001 - as in admit
+            reason = Count.HOOK_ERRORS
+        self._over(reason)
 
-    def response_chunk(self, key: str, at_ns: int, data: bytes) -> None:
-        self._assembler.response_chunk(key, at_ns, data)
-        self._bound_memory(key)
+    def leave(self, exchange: WireExchange, reason: Count) -> None:
+        """It had begun and will not be recorded: UNPARSED, SHED or HOOK_ERRORS."""
+        self._release(exchange)
+        self._over(reason)
 
-    def response_end(self, key: str, at_ns: int) -> None:
-        self._keep(self._assembler.response_end(key, at_ns))
-
-    def failed(self, key: str, at_ns: int, kind: FailureKind, detail: str = "") -> None:
-        self._keep(self._assembler.failed(key, at_ns, kind, detail))
-
-    def gone(self, connection: int, at_ns: int) -> None:
-        for exchange in self._assembler.gone(connection, at_ns):
-            self._keep(exchange)
-
-    def not_http(self) -> None:
-        """A connection that never spoke HTTP/1: relayed as it is."""
+    def unparsed(self) -> None:
+        """A connection, or the rest of one, that is relayed as bytes: it counts as one exchange."""
         if self.active:
-            self.counts.seen += 1
-            self.counts.unparsed += 1
+            self.row[Count.BEGAN] += 1
+            self._over(Count.UNPARSED)
 
-    def hook_failed(self, key: str) -> None:
-        """Our own code failed on this exchange; it is dropped and counted, the traffic goes on."""
-        self.counts.hook_errors += 1
-        if self._assembler.drop(key):
-            self.counts.seen += 1
+    def hook_failed(self) -> None:
+        """Our own code failed on an exchange before it had begun, which costs it; failures that cost nothing are not counted."""
+        if self.active:
+            self.row[Count.BEGAN] += 1
+            self._over(Count.HOOK_ERRORS)
 
     def stop(self) -> None:
-        """No new exchanges; those in the making may finish."""
         self.active = False
 
-    def abandon(self, at_ns: int, detail: str) -> None:
-        self.active = False
-        for exchange in self._assembler.abandon(at_ns, detail):
-            self._keep(exchange)
+    def _over(self, reason: Count) -> None:
+        self.row[Count.SEEN] += 1
+        self.row[reason] += 1
 
-    def _keep(self, exchange: Exchange | None) -> None:
-        if exchange is None:
-            return
-        self.counts.seen += 1
-        if not self._offer(exchange):
-            self.counts.shed += 1
-
-    def _bound_memory(self, key: str) -> None:
-        if self._assembler.held > self._memory_limit and self._assembler.drop(key):
-            self.counts.seen += 1
-            self.counts.shed += 1
+    def _release(self, exchange: WireExchange) -> None:
+        self.row[Count.HELD_BYTES] -= exchange.request.held + exchange.response.held

@@ -1,12 +1,14 @@
 """How a recording ended, and the line that says so. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from captures import recordings
 from captures.confessions import Confessions
 from captures.wording import size_text
 
-_LEFT_OUT = ("shed", "sampled_out", "own", "truncated", "unparsed", "hook_errors")
+_LEFT_OUT = ("shed", "sampled_out", "own", "filtered", "truncated", "unparsed", "hook_errors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,25 @@ class Report:
     other: Mapping[str, int] = field(default_factory=dict)  # by label: values that were not kept
     staged: int = 0  # files that could not be uploaded
     staging: str = ""  # where they are
+
+
+def summed(reports: Sequence[Report]) -> Report:
+    """Of all spools of a recording, one after the other or beside one another; there is at least one."""
+    other: Counter[str] = Counter()
+    for report in reports:
+        other.update(report.other)
+    return Report(
+        path=reports[0].path,
+        kept=sum(report.kept for report in reports),
+        confessions=recordings.summed([report.confessions for report in reports]),
+        trouble=next((report.trouble for report in reports if report.trouble), ""),
+        files=sum(report.files for report in reports),
+        removed=sum(report.removed for report in reports),
+        removed_bytes=sum(report.removed_bytes for report in reports),
+        other=dict(sorted(other.items())),
+        staged=sum(report.staged for report in reports),
+        staging=next((report.staging for report in reports if report.staging), ""),
+    )
 
 
 def closing_line(report: Report) -> str:

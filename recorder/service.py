@@ -1,10 +1,12 @@
 """What a worker process does between the supervisor that started it and the spool that writes: relaying, or taking copies."""
 
-import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from recorder.board import Board
+
+if TYPE_CHECKING:
+    import socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,8 @@ class Seat:
 
     worker: int  # from 0
     workers: int
-    listener: socket.socket
-    control: socket.socket
+    listener: "socket.socket"
+    control: "socket.socket"
     board: Board
     zero_ns: int
 

@@ -1,289 +1,399 @@
-"""Starts and ends a recording around a relay, and keeps its spool process fed and watched.
+"""The process that holds the listening socket and keeps workers and their spools alive: a killed one is replaced, a signal drains.
 
-Shared by ``shadowtape record`` and the mitmdump script. `SpoolClient` is the relay's side of the queue: it never waits,
-an exchange is queued or shed.
+One thread and no asyncio, because it forks. It has imported what its workers run before it forks them, so that a new one is there
+within milliseconds.
 """
 
-import contextlib
+import asyncio
+import gc
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import IntEnum
 
-from captures.confessions import Confessions
-from captures.errors import UsageError
-from captures.exchange import Exchange
-from captures.policy_files import read_policy
-from captures.version import __version__
-from recorder.frames import Frames, frame, pack_exchange, write_all
-from recorder.labels import check_labels, parse_labels
-from recorder.named_files import check_storage, read_keys
-from recorder.options import Address, Storage
-from recorder.recording import Counts, Recording
-from recorder.report import Report
+from captures.errors import ShadowtapeError, UsageError
+from recorder.admin_process import AdminProcess
+from recorder.admission import admission_of
+from recorder.board import Board, Count
+from recorder.listening import bound, open_port, raise_limits
+from recorder.logs import Say, log
+from recorder.options import Address, RecordOptions
+from recorder.outlet import Outlet
+from recorder.place import Place
+from recorder.reactor import Reactor
+from recorder.recording import Recording
+from recorder.report import closing_line
+from recorder.service import Seat
+from recorder.spool_process import CLOSE_S, START_S, SpoolProcess, Terms, death_of, sum_of, terms_of, with_policy
 from recorder.uploading import UPLOAD_WAIT_S
+from recorder.worker import FINISH_S, FLUSH_S, Closable, MakeService, Work, WorkerProcess, start_worker
 
-QUEUE_BYTES = 64 << 20
-CLOSE_S = 20.0
-START_S = 30.0  # a loaded machine may take seconds to import numpy
-TELL_S = 1.0  # how often the spool hears of counts that changed without an exchange
-_EXCHANGE_OVERHEAD = 1024  # bytes a queued exchange costs beside its bodies: objects, headers
-_READ = 1 << 20
-CUT = "the recording ended"
+EXIT_INCOMPLETE = 1
+EXIT_INTERRUPTED = 130
+_TICK_S = 1.0
+_REQUIRED_TICK_S = 0.1
+_KILL_S = FINISH_S + FLUSH_S + 5.0  # for a worker that drains
+_STAYS = "traffic goes on, unrecorded exchanges are counted as shed"
+# Counts that say a recording is not complete.
+_MISSED = (Count.SHED, Count.HOOK_ERRORS, Count.SPOOL_SHED, Count.SPOOL_ERRORS, Count.LOST)
+
+type NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
-class SpoolClient:
-    """The relay's side. ``on_trouble`` is called once, ``on_note`` at times, from another thread: a line for the operator."""
+class Stage(IntEnum):
+    """Of the recording."""
+
+    ON = 0
+    ENDING = 1  # workers were told to end it
+    SEALING = 2  # spools were told to seal
+    OVER = 3
+
+
+def run(
+    options: RecordOptions,
+    prepare: Callable[[], MakeService],
+    describe: Callable[[Address], str],
+    *,
+    command: str = "record",
+    new_loop: NewLoop = asyncio.new_event_loop,
+) -> int:
+    """Record until a signal; the exit code. ``prepare`` is called once, while spools start: it imports what is slow, and returns
+    what makes a worker's service. ``describe`` says what is recorded, given the address that clients connect to. Raises
+    ShadowtapeError before the port opens.
+    """
+    listener, listen = bound(options.listen)
+    with listener:
+        terms = terms_of(
+            options.storage,
+            policy=options.policy,
+            key=options.key,
+            sampling_rate=options.sampling_rate,
+            sources=[*options.sources, listen],
+            filters=options.filters,
+            command=command,
+        )
+        raise_limits()
+        supervisor = Supervisor(options, terms, listener, listen, log(options.log))
+        try:
+            supervisor.start(prepare, describe, new_loop)
+            return supervisor.serve()
+        finally:
+            supervisor.close()
+
+
+class Supervisor:
+    """`start`, `serve`, `close`, once each."""
 
     def __init__(
-        self,
-        counts: Counts,
-        on_trouble: Callable[[str], None],
-        on_note: Callable[[str], None] = lambda _: None,
-        *,
-        queue_bytes: int = QUEUE_BYTES,
+        self, options: RecordOptions, terms: Terms, listener: socket.socket, listen: Address, say: Say
     ) -> None:
-        self.path = ""
-        self.trouble = ""
-        self._counts = counts
-        self._on_trouble = on_trouble
-        self._on_note = on_note
-        self._limit = queue_bytes
-        self._queue: SimpleQueue[tuple[tuple[int, ...], Exchange, int] | None] = SimpleQueue()
-        self._put_bytes = 0  # written by the relay's thread only
-        self._taken_bytes = 0  # written by the pump only, so that neither needs a lock
-        self._accepted = 0
-        self._settings: Mapping[str, object] = {}
-        self._account: Mapping[str, object] = {}
-        self._done = False
-        self._closing = False
-        self._troubled = threading.Lock()
-        self._ready = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="spool-watch", daemon=True)
-        self._pump = threading.Thread(target=self._pump_all, name="spool-pump", daemon=True)
+        self._options, self._terms, self._say = options, terms, say
+        self._listener, self._listen = listener, listen
+        self._board = Board.new(options.workers)
+        self._places = [Place(number, row) for number, row in enumerate(self._board.rows)]
+        self._reactor = Reactor()
+        self._admin: AdminProcess | None = None
+        self._stage = Stage.ON
+        self._started = False
+        self._draining = False
+        self._left = False
+        self._code = 0
+        self._trouble = ""  # the first reason why the recording is incomplete
+        self._troubled: set[str] = set()  # said, and not over
+        self._before_report = ""
+        self._refusal: ShadowtapeError | None = None
 
-    def start(self, settings: Mapping[str, object]) -> None:
-        """Start the process and return at once; `ready` waits for it."""
-        self._settings = settings
-        root = str(Path(__file__).resolve().parent.parent)
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "recorder.spool"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # The very files that run here, wherever the command was started.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    def start(self, prepare: Callable[[], MakeService], describe: Callable[[Address], str], new_loop: NewLoop) -> None:
+        """Raises ShadowtapeError."""
+        options = self._options
+        if options.admin is not None:
+            listener, admin = bound(options.admin, "--admin")
+            self._admin = AdminProcess(listener, self._board, self._reactor, self._not_for_admin, self._say)
+            open_port(listener, admin, "--admin")
+        for place in self._places:
+            self._start_spool(place)
+        self._work = Work(prepare(), self._make_recording, options.queue, new_loop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._reactor.on_signal(number, self._on_stop)
+        self._reactor.on_signal(signal.SIGHUP, self._on_reload)
+        self._wait_for(lambda: all(place.ready for place in self._places), "the spool process")
+        open_port(self._listener, self._listen)
+        gc.collect()
+        gc.freeze()  # what is shared with the workers stays shared
+        for place in self._places:
+            self._start_worker(place)
+        if self._admin is not None:
+            self._admin.start()
+        self._wait_for(lambda: all(place.serving for place in self._places), "a worker process")
+        self._started = True
+        spool = self._places[0].spool
+        path = spool.path if spool is not None else ""
+        if options.storage.rotation is None and path != str(options.storage.path):
+            self._say(f"{options.storage.path} exists already: recording into {path}", event="renamed", path=path)
+        told = f"recording {describe(self._listen)} into {path}"
+        self._say(told, event="recording", listen=str(self._listen), path=path, workers=options.workers)
+
+    def serve(self) -> int:
+        """Until it is over; the exit code."""
+        if self._options.duration_ns:
+            self._reactor.later(self._options.duration_ns / 1e9, self._on_duration)
+        self._tick()
+        self._reactor.run(lambda: self._left)
+        return self._code
+
+    def close(self) -> None:
+        """Kill what still runs; spools seal what they have."""
+        if self._admin is not None:
+            self._admin.close()
+        for place in self._places:
+            place.close()
+        self._reactor.close()
+
+    # Starting processes.
+
+    def _wait_for(self, there: Callable[[], bool], what: str) -> None:
+        late: list[bool] = []
+        self._reactor.later(START_S, lambda: late.append(True))
+        self._reactor.run(lambda: there() or self._refusal is not None or bool(late))
+        if self._refusal is not None:
+            raise self._refusal
+        if not there():
+            raise UsageError(f"{what} did not start within {START_S:.0f} s")
+
+    def _start_spool(self, place: Place) -> None:
+        place.spools.began()
+        spool = SpoolProcess(self._board, place.number, {**self._terms.settings, "before": place.before})
+        place.spool = spool
+        place.row[Count.SPOOL_STARTS] += 1
+        place.row[Count.SPOOL_PID] = spool.process.pid
+        self._reactor.watch(spool.channel, lambda: self._hear_spool(place, spool))
+        self._reactor.child(spool.process.poll, lambda code: self._spool_ended(place, spool, code))
+
+    def _start_worker(self, place: Place) -> None:
+        place.relays.began()
+
+        def seat_of(control: socket.socket) -> Seat:
+            return Seat(place.number, len(self._places), self._listener, control, self._board, self._terms.zero_ns)
+
+        worker = start_worker(self._work, seat_of, self._not_for_workers)
+        place.worker = worker
+        place.row[Count.RELAY_STARTS] += 1
+        self._reactor.watch(worker.channel, lambda: self._hear_worker(place, worker))
+        self._reactor.child(worker.poll, lambda code: self._worker_ended(place, worker, code))
+        if self._stage == Stage.ON:
+            place.connect()
+
+    def _make_recording(self, seat: Seat, outlet: Outlet) -> Recording:
+        """In the worker."""
+        options, terms = self._options, self._terms
+        admission = admission_of(
+            options.sampling_rate, key=terms.key, worker=seat.worker, session=terms.session, filters=options.filters
         )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._to_spool, self._from_spool = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._watcher.start()
-        with contextlib.suppress(OSError):  # died at once: `ready` says so
-            self._write(dict(settings))
+        recording = Recording(outlet.offer, seat.board.rows[seat.worker], admission, options.limits)
+        if self._stage != Stage.ON:
+            recording.stop()
+        return recording
 
-    def ready(self) -> str:
-        """Wait until the file is open; its path. Raises UsageError."""
-        if not self._ready.wait(START_S) or not self.path:
-            self._process.kill()
-            self._watcher.join()
-            self._release()
-            raise UsageError(self.trouble or f"the spool process did not start within {START_S:.0f} s")
-        self._pump.start()
-        return self.path
+    def _not_for_children(self) -> Iterator[Closable]:
+        """As long as somebody else has our end of a control socket, nobody sees that we are gone."""
+        self._reactor.abandon()
+        for place in self._places:
+            yield from place.channels
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def _not_for_workers(self) -> Iterator[Closable]:
+        yield from self._not_for_children()
+        if self._admin is not None:
+            yield from self._admin.abandon()
 
-    @property
-    def queued_bytes(self) -> int:
-        return self._put_bytes - self._taken_bytes
+    def _not_for_admin(self) -> Iterator[Closable]:
+        yield from self._not_for_children()
+        yield self._listener
 
-    def offer(self, exchange: Exchange) -> bool:
-        """Queue an exchange; False where it does not fit or nobody would write it. Never waits."""
-        cost = _EXCHANGE_OVERHEAD + exchange.request.size + (exchange.response.size if exchange.response else 0)
-        if self.trouble or self._closing or self.queued_bytes + cost > self._limit:
-            return False
-        self._put_bytes += cost
-        self._accepted += 1
-        self._queue.put((self._counts.snapshot(), exchange, cost))
-        return True
+    # Hearing from them.
 
-    def close(self, timeout_s: float = CLOSE_S) -> Report:
-        """Write what is queued, seal, and wait for the process: ``timeout_s`` in all, and as long again as uploads may take. Waits:
-        not for an event loop's thread.
-        """
-        timeout_s += UPLOAD_WAIT_S if self._settings.get("url") else 0
-        until = time.monotonic() + timeout_s
-        self._closing = True
-        self._queue.put(None)
-        self._pump.join(timeout_s)
-        self._watcher.join(max(0.0, until - time.monotonic()))
-        if self._watcher.is_alive():
-            self._complain(f"the spool process did not finish within {timeout_s:.0f} s")
-        self._release()
-        return self._report()
+    def _hear_spool(self, place: Place, spool: SpoolProcess) -> None:
+        for told in spool.hear():
+            message = str(told.get("message", ""))
+            if told["kind"] == "ready":
+                self._spool_ready(place, spool)
+            elif told["kind"] == "refused" and not self._started:
+                self._refusal = UsageError(message)
+            elif told["kind"] in ("refused", "trouble"):
+                self._in_trouble(message)
+            elif told["kind"] == "recovered":
+                self._troubled.clear()
+                self._say(message, event="resumed")
+            elif told["kind"] == "policy" and message:
+                self._say(f"policy not followed: {message}", event="policy_refused", level="error")
+            elif told["kind"] == "note":
+                self._say(message, event="note")
+        if spool.channel.ended:
+            self._reactor.unwatch(spool.channel)
+        self._advance()
 
-    def _release(self) -> None:
-        """Close our ends of the pipes; a stuck thread keeps its own until the program ends, which ends the process too."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            if not self._pump.is_alive():
-                self._process.stdin.close()
-            if not self._watcher.is_alive():
-                self._process.stdout.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
+    def _spool_ready(self, place: Place, spool: SpoolProcess) -> None:
+        if self._stage != Stage.ON:
+            return
+        place.connect()
+        if self._started:
+            self._troubled.clear()
+            self._say(f"recording goes on into {spool.path}", event="resumed", path=spool.path)
 
-    def _report(self) -> Report:
-        account = dict(self._account)
-        kept, told = account.pop("kept", 0), account.pop("confessions", None)
-        account.pop("kind", None)
-        assert isinstance(kept, int)
-        if self._done and isinstance(told, Mapping):
-            confessions = Confessions(**told)
+    def _spool_ended(self, place: Place, spool: SpoolProcess, code: int) -> None:
+        if not spool.channel.ended:
+            self._hear_spool(place, spool)
+        place.spool_gone()
+        if not spool.done and not spool.refused:
+            if self._started:
+                self._in_trouble(death_of("the spool process", code))
+            elif self._refusal is None:
+                self._refusal = UsageError(death_of("the spool process", code))
+        if self._stage == Stage.ON and self._started and not self._draining:
+            self._reactor.later(place.spools.wait_s(), lambda: self._replace_spool(place))
         else:
-            # The process died on us: whatever was accepted and not known to be on disk counts as shed.
-            seen, shed, sampled_out, own, unparsed, hook_errors = self._counts.snapshot()
-            confessions = Confessions(
-                seen=seen,
-                shed=shed + self._accepted - kept,
-                sampled_out=sampled_out,
-                own=own,
-                unparsed=unparsed,
-                hook_errors=hook_errors,
-                sampling_rate=float(str(self._settings.get("sampling_rate", 1.0))),
-            )
-        extra: Any = account  # our own process's words: the fields of a report
-        return Report(path=self.path, kept=kept, confessions=confessions, trouble=self.trouble, **extra)
+            place.tell_worker("alone")
+        self._advance()
 
-    def _pump_all(self) -> None:
-        """Queue -> pipe, on a thread of its own: writing to a pipe may wait for a slow reader, relaying must not."""
-        told: tuple[int, ...] = ()
-        with contextlib.suppress(OSError):  # a broken pipe is the watcher's news
-            while (item := self._next()) is not None:
-                counts, exchange, cost = item
-                if exchange is None and counts == told:
-                    continue
-                told = counts
-                self._write((counts, None if exchange is None else pack_exchange(exchange)))
-                self._taken_bytes += cost
-            self._write((self._counts.snapshot(), None))
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+    def _replace_spool(self, place: Place) -> None:
+        if self._stage == Stage.ON and not self._draining and place.spool is None:
+            self._start_spool(place)
 
-    def _write(self, value: object) -> None:
-        write_all(lambda data: os.write(self._to_spool, data), frame(value))
+    def _hear_worker(self, place: Place, worker: WorkerProcess) -> None:
+        for told in worker.hear():
+            if told["kind"] == "ready":
+                place.row[Count.RELAY_PID] = worker.pid
+            elif told["kind"] == "refused" and not self._started:
+                self._refusal = UsageError(str(told["message"]))
+            elif told["kind"] in ("refused", "note"):
+                self._say(str(told["message"]), event="note")
+        if worker.channel.ended:
+            self._reactor.unwatch(worker.channel)
+        self._advance()
 
-    def _next(self) -> tuple[tuple[int, ...], Exchange | None, int] | None:
+    def _worker_ended(self, place: Place, worker: WorkerProcess, code: int) -> None:
+        if not worker.channel.ended:
+            self._hear_worker(place, worker)
+        place.worker_gone()
+        if not self._draining and self._refusal is None:
+            self._say_died(place, code)
+            if wait_s := place.relays.wait_s():
+                self._reactor.later(wait_s, lambda: self._replace_worker(place))
+            else:
+                self._replace_worker(place)
+        self._advance()
+
+    def _say_died(self, place: Place, code: int) -> None:
+        died = death_of(f"worker process {place.number + 1}", code)
+        if not place.relays.again:
+            told = f"{died}: replaced; its open connections are lost"
+            self._say(told, event="worker_died", level="warning", worker=place.number)
+        elif place.relays.worth_saying():
+            told = f"{died} right after its start, again and again: it is started at most 10 times a second"
+            self._say(told, event="worker_dies", level="error", worker=place.number)
+
+    def _replace_worker(self, place: Place) -> None:
+        if not self._draining and place.worker is None:
+            self._start_worker(place)
+
+    # What is to be done.
+
+    def _on_stop(self) -> None:
+        if not self._draining:
+            self._drain()
+            return
+        # Spools read to the end of their pipes and seal on their own; nobody has to wait for them.
+        self._kill_workers()
+        if self._admin is not None:
+            self._admin.close()
+        os._exit(EXIT_INTERRUPTED)
+
+    def _drain(self) -> None:
+        self._draining = True
+        self._listener.close()
+        for place in self._places:
+            place.row[Count.DRAINING] = 1
+            place.end_worker("drain")
+        self._reactor.later(_KILL_S, self._kill_workers)
+        self._advance()
+
+    def _kill_workers(self) -> None:
+        for place in self._places:
+            place.kill_worker()
+
+    def _on_duration(self) -> None:
+        if self._stage == Stage.ON and not self._draining:
+            self._stage = Stage.ENDING
+            self._before_report = "--for is over, relaying goes on: "
+            for place in self._places:
+                place.end_worker("stop")
+            self._advance()
+
+    def _on_reload(self) -> None:
+        row = self._board.rows[0]
         try:
-            return self._queue.get(timeout=TELL_S)
-        except Empty:
-            return self._counts.snapshot(), None, 0
+            settings = with_policy(self._terms.settings, self._options)
+        except ShadowtapeError as error:
+            row[Count.POLICY_REFUSALS] += 1
+            self._say(f"policy not reloaded, the old one stays: {error}", event="policy_refused", level="error")
+            return
+        row[Count.POLICY_RELOADS] += 1
+        self._terms = replace(self._terms, settings=settings)
+        for place in self._places:
+            if place.spool is not None:
+                place.spool.channel.send({"do": "policy", "policy": settings["policy"]})
+        self._say(f"policy reloaded: {self._options.policy}", event="policy_reloaded")
 
-    def _watch(self) -> None:
-        """Status pipe -> what the operator must know. Its end without a goodbye means the process died."""
-        frames = Frames()
-        with contextlib.suppress(OSError):
-            while data := os.read(self._from_spool, _READ):
-                for told in frames.feed(data):
-                    assert isinstance(told, Mapping)
-                    self._hear(told)
-        if not self._done:
-            code = self._process.wait()
-            self._complain(f"the spool process died ({'signal' if code < 0 else 'exit code'} {abs(code)})")
-        self._ready.set()
+    def _in_trouble(self, trouble: str) -> None:
+        """Something is not recorded. Said once, until the recording goes on."""
+        self._trouble = self._trouble or trouble
+        if self._stage != Stage.ON or trouble in self._troubled:
+            return
+        self._troubled.add(trouble)
+        if not self._options.require_recording:
+            self._say(f"recording stopped: {trouble}; {_STAYS}", event="trouble", level="error", why=trouble)
+            return
+        self._code = EXIT_INCOMPLETE
+        if not self._draining:
+            told = f"recording stopped: {trouble}; --require-recording: relaying stops"
+            self._say(told, event="required", level="error", why=trouble)
+            self._drain()
 
-    def _hear(self, told: Mapping[str, object]) -> None:
-        kind = told["kind"]
-        if kind == "ready":
-            self.path = str(told["path"])
-            self._ready.set()
-        elif kind == "refused":
-            self.trouble = str(told["message"])
-            self._ready.set()
-        elif kind == "trouble":
-            self._complain(str(told["message"]))
-        elif kind == "note":
-            self._on_note(str(told["message"]))
-        else:
-            self._account = told
-            self._done = kind == "done"
+    def _tick(self) -> None:
+        required = self._options.require_recording
+        self._reactor.later(_REQUIRED_TICK_S if required else _TICK_S, self._tick)
+        for place in self._places:
+            for channel in place.channels:
+                channel.flush()
+        if required and not self._draining and self._stage == Stage.ON:
+            missed = sum(self._board.total(count) for count in _MISSED)
+            if missed:
+                self._in_trouble(f"{missed} exchanges shed, the recorder does not keep up")
 
-    def _complain(self, trouble: str) -> None:
-        with self._troubled:
-            if self.trouble:
-                return
-            self.trouble = trouble
-        if self.path:
-            self._on_trouble(trouble)
+    def _advance(self) -> None:
+        """What has become possible: seal when no worker records any more, report when all is sealed, leave when all are gone."""
+        if not self._started:
+            return
+        workers = [place.worker for place in self._places if place.worker is not None]
+        ending = self._draining or self._stage == Stage.ENDING
+        if ending and self._stage < Stage.SEALING and all(worker.stopped for worker in workers):
+            self._stage = Stage.SEALING
+            wait_s = CLOSE_S + (UPLOAD_WAIT_S if self._options.storage.url else 0)
+            self._reactor.later(wait_s, lambda: self._kill_spools(wait_s))
+            for place in self._places:
+                if place.spool is not None:
+                    place.spool.end()
+        if self._stage == Stage.SEALING and all(place.spool is None for place in self._places):
+            self._stage = Stage.OVER
+            reports = [report for place in self._places for report in place.past]
+            report = sum_of(reports, self._board, self._options.sampling_rate, self._trouble)
+            self._say(self._before_report + closing_line(report), event="recorded", kept=report.kept)
+        self._left = self._draining and self._stage == Stage.OVER and not workers
 
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A recording that runs. ``path`` is where it really goes."""
-
-    recording: Recording
-    spool: SpoolClient
-    zero_ns: int
-    path: str
-
-    def now_ns(self) -> int:
-        return time.monotonic_ns() - self.zero_ns
-
-    def close(self) -> Report:
-        """End it: what is still open becomes a failure, the queue is drained, the file sealed. Waits."""
-        self.recording.abandon(self.now_ns(), CUT)
-        return self.spool.close()
-
-
-def start_session(
-    storage: Storage,
-    *,
-    policy: Path | None,
-    key: Path | None,
-    sampling_rate: float,
-    sources: Sequence[Address],
-    on_trouble: Callable[[str], None],
-    on_note: Callable[[str], None],
-    meanwhile: Callable[[], object] = lambda: None,
-) -> Session:
-    """Raises UsageError before anything is opened that traffic could see. ``meanwhile`` is called while the spool starts."""
-    check_storage(storage)
-    chosen = read_policy(policy)
-    check_labels(parse_labels(storage.labels), chosen.headers_dropped)
-    secret, tape_key = read_keys(key, storage)
-    counts = Counts()
-    spool = SpoolClient(counts, on_trouble, on_note)
-    zero_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-    spool.start(
-        {
-            "path": str(storage.path),
-            "url": storage.url,
-            "rotation": None if storage.rotation is None else asdict(storage.rotation),
-            "expire_ns": storage.expire_ns,
-            "min_free": storage.min_free,
-            "fsync": storage.fsync,
-            "labels": storage.labels,
-            "policy": chosen.as_data(),
-            "key": secret,
-            "tape_key": tape_key,
-            "sampling_rate": sampling_rate,
-            "sources": [(source.host, source.port) for source in sources],
-            "wall_ns": wall_ns,
-            "producer": f"shadowtape {__version__} record",
-        }
-    )
-    meanwhile()
-    path = spool.ready()
-    if storage.rotation is None and path != str(storage.path):
-        on_note(f"{storage.path} exists already: recording into {path}")
-    return Session(Recording(spool.offer, counts, rate=sampling_rate), spool, zero_ns, path)
+    def _kill_spools(self, wait_s: float) -> None:
+        """The recording should be sealed by now."""
+        for place in self._places:
+            if self._stage == Stage.SEALING and place.spool is not None:
+                self._trouble = self._trouble or f"the spool process did not finish within {wait_s:.0f} s"
+                place.spool.process.kill()

@@ -21,7 +21,12 @@ from typer.main import get_command
 import shadowtape
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    *sorted(
+        str(page.relative_to(ROOT)) for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/howto").glob("*.md")]
+    ),
+]
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=--port )\d{4,5}|\b9[01]\d\d\b")
 PRELUDE = """
 set -euo pipefail
@@ -89,7 +94,9 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 def test_the_reference_knows_every_command_and_option(name: str) -> None:
     page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     section = page.partition(f"## shadowtape {name}\n")[2].partition("\n## ")[0]
-    command = get_command(shadowtape.app_for([name])).commands[name]  # type: ignore[attr-defined]  # a group has commands
+    command = get_command(shadowtape.app_for([name]))
+    for word in name.split():
+        command = command.commands[word]  # type: ignore[attr-defined]  # a group has commands
 
     assert section, f"docs/reference.md has no section 'shadowtape {name}'"
     for parameter in command.params:

@@ -108,7 +108,8 @@ class Account:
                 seen=self.read, shed=lost - own, own=own, truncated=self.truncated, unparsed=self.unparsed
             )
         told = replace(self.told, shed=self.told.shed + lost)
-        return replace(told, seen=max(told.seen, self.written + told.shed + told.sampled_out + told.own))
+        left_out = told.shed + told.sampled_out + told.own + told.filtered
+        return replace(told, seen=max(told.seen, self.written + left_out))
 
     def check(self, committed: int) -> None:
         """Raises AssertionError: the fault is ours."""

@@ -39,8 +39,14 @@ def event_of(data: bytes, where: str) -> Event | Dropped:
     """``data``: a JSON object. ``where``: what `Dropped` says."""
     try:
         record = load(data)
-        if not isinstance(record, dict):
-            return Dropped("damaged", where)
+    except (CodecError, RecursionError):
+        return Dropped("damaged", where)
+    return event_from(record, where) if isinstance(record, dict) else Dropped("damaged", where)
+
+
+def event_from(record: Mapping[str, object], where: str, body: bytes | None = None) -> Event | Dropped:
+    """``record``: the object as it was parsed. ``body``: its data, where that is not in it (CloudEvents in binary mode)."""
+    try:
         known = {key[:1].lower() + key[1:]: value for key, value in record.items()}
         side = _TYPES.get(str(known.get("type" if "specversion" in known else "reqType")))
         if side is None:
@@ -52,12 +58,12 @@ def event_of(data: bytes, where: str) -> Event | Dropped:
             side=side,
             key=(identity, *(str(known.get(name) or "") for name in _SAME)),
             at_ns=_at_ns(known.get("time" if "specversion" in known else "occurrenceTime")),
-            body=_body(known),
+            body=_body(known) if body is None else body,
             headers=_headers(known) if side == "request" else (),
             service=str(known.get("inferenceService") or known.get("inferenceservicename") or ""),
             where=where,
         )
-    except (CodecError, binascii.Error, ValueError, RecursionError):
+    except (binascii.Error, ValueError, RecursionError):
         return Dropped("damaged", where)
 
 

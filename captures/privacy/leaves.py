@@ -5,10 +5,12 @@ body with its numbers and replaceable strings taken out) and kept as a `_Plan`; 
 else. A plan that is used again becomes a `Template`, which does the same in one match.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+
+import orjson
 
 from captures.codecs.body import Role
 from captures.codecs.cells import Edit, replaced
@@ -16,16 +18,14 @@ from captures.codecs.codec import Codec, Leaf, Side
 from captures.codecs.json_spans import SPLIT, require_utf8, text_of
 from captures.codecs.opaque import OpaqueCodec
 from captures.errors import CodecError
-from captures.privacy.names import is_plain, names_identity
-from captures.privacy.numbers import Rule, replaced_numbers
-from captures.privacy.policy import Policy, any_glob
+from captures.privacy.actions import on_text
+from captures.privacy.arrays_by_rule import replaced_by_rule
+from captures.privacy.decisions import Decision, Decisions
+from captures.privacy.numbers import replaced_numbers
+from captures.privacy.policy import Policy
 from captures.privacy.surrogate import Surrogates, is_token
 from captures.privacy.templates import Template, template
 
-IDENTITY, TEXT, NAME = "identity", "text", "name"
-"""Domains of tokens. Ids in headers, paths and bodies share one, so that they still join."""
-
-_CONTROL_WORD = re.compile(r"[A-Za-z0-9_.+/-]{1,32}")
 _VALUES = frozenset((Role.FEATURE, Role.PREDICTION, Role.TEXT, Role.IDENTITY))
 _OPAQUE = OpaqueCodec()
 
@@ -35,7 +35,6 @@ _MOST_WORDS = 20_000
 _MOST_KEYS = 2_000  # replaced keys that are remembered: maps keyed by somebody's ids have no end of them
 _MOST_TEMPLATES = 512
 _TEMPLATES_EACH = 4  # of one codec, side and place
-_CACHED = 4096
 _QUOTE, _ARRAY = b'"['
 _ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
 _ANY_STRING, _ANY_NUMBER = b'"', b"0"
@@ -52,34 +51,22 @@ class Kept:
     unparsed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Action:
-    """Replace by a token of ``domain``, or, where ``rule`` is given, by what the rule makes of a number."""
-
-    domain: str
-    rule: Rule | None
-    visible: bool
-
-
-type _Plan = tuple[tuple[int, _Action], ...]  # (position in SPLIT.split(body), what to do there)
+type _Plan = tuple[tuple[int, Decision], ...]  # (position in SPLIT.split(body), what to do there)
 
 
 class Bodies:
     """Applies one policy under one key."""
 
     def __init__(self, policy: Policy, surrogates: Surrogates, *, derived: bool) -> None:
-        self._policy = policy
+        self._decisions = Decisions(policy)
         self._surrogates = surrogates
         self._derived = derived
-        self._explicit = tuple(glob for glob in policy.features_kept if glob != "*")
         self._plans: dict[tuple[object, ...], _Plan] = {}
         self._pieces = 0  # in all plans
-        self._number_action = lru_cache(_CACHED)(self._new_number_action)
-        self._words: set[bytes] = (
-            set()
-        )  # string literals some plan keeps, and keys it replaces: they are part of a shape
+        # String literals some plan keeps for what they say, and keys it replaces: they are part of a shape.
+        self._words: set[bytes] = {_literal(label) for label in policy.labels}
         self._keys = 0  # of those, the replaced keys
-        self._templates: dict[tuple[str, Side, str], list[Template[_Action]]] = {}
+        self._templates: dict[tuple[str, Side, str], list[Template[Decision]]] = {}
         self._made = 0  # templates
 
     def keep(self, codec: Codec, body: bytes, side: Side, place: str = "") -> Kept:
@@ -100,8 +87,7 @@ class Bodies:
 
     def _unknown(self, body: bytes, side: Side) -> Kept:
         """JSON no codec gives meaning to. A lone number or string is not worth the doubt what it is."""
-        if not body.lstrip(b" \t\r\n").startswith((b"{", b"[")):
-            raise CodecError("neither an object nor an array")
+        _require_document(body)
         return self._by_leaf(_OPAQUE, body, side)[0]
 
     def _by_shape(self, codec: Codec, body: bytes, side: Side, place: str) -> Kept:
@@ -126,7 +112,7 @@ class Bodies:
             return kept
         if len(known) < _TEMPLATES_EACH and self._made < _MOST_TEMPLATES:
             self._made += 1
-            if (made := template(pieces, dict(plan), lambda action: action.rule, self._words)) is not None:
+            if (made := template(pieces, dict(plan), lambda decision: decision.rule, self._words)) is not None:
                 self._templates[codec.name, side, place] = [*known, made]
         return self._by_plan(plan, pieces, body)
 
@@ -156,7 +142,7 @@ class Bodies:
                 visible = visible or action.visible
         return Kept(b"".join(pieces), altered, visible) if altered else Kept(body)
 
-    def _by_template(self, each: Template[_Action], match: re.Match[bytes], body: bytes) -> Kept:
+    def _by_template(self, each: Template[Decision], match: re.Match[bytes], body: bytes) -> Kept:
         parts = []
         at = 0
         visible = False
@@ -170,95 +156,88 @@ class Bodies:
                 visible = visible or action.visible
         return Kept(b"".join([*parts, body[at:]]), altered=True, visible=visible) if parts else Kept(body)
 
-    def _by_leaf(self, codec: Codec, body: bytes, side: Side) -> tuple[Kept, list[tuple[Leaf, _Action]] | None]:
-        """What is kept, and the actions taken; None for the actions where they hold for this very body only."""
-        actions: list[tuple[Leaf, _Action]] = []
+    def _by_leaf(self, codec: Codec, body: bytes, side: Side) -> tuple[Kept, list[tuple[Leaf, Decision]] | None]:
+        """What is kept, and what was decided; None for the latter where it holds for this very body only."""
+        decisions: list[tuple[Leaf, Decision]] = []
         edits: list[Edit] = []
         visible = False
         general = True
         words: list[bytes] = []
         keys = 0
-        for leaf in codec.leaves(body, side):
-            old = body[leaf.start : leaf.stop]
-            action = self._action(leaf, old)
-            if action is None:
-                if leaf.kind in ("key", "string"):
-                    words.append(old)
+        for leaf, old, decision, new in self._decided(codec, body, side):
+            said = leaf.kind in ("key", "string") and not (
+                decision.ruled and leaf.role in _VALUES and leaf.kind != "key"
+            )
+            if decision.keeps and said:  # kept for what it says: part of the shape
+                words.append(old)
                 continue
-            new = self._replaced(old, action, len(body))
             if leaf.kind == "key":
                 keys += old not in self._words
                 words.append(old)
             general = general and (leaf.kind in {"key", "numbers", "number"} or leaf.role in _VALUES)
             if leaf.kind != "literal":
-                actions.append((leaf, action))
+                decisions.append((leaf, decision))
             if new != old:
                 general = general and leaf.kind != "literal"
                 edits.append((leaf.start, leaf.stop, new))
-                visible = visible or action.visible
+                visible = visible or decision.visible
         kept = Kept(replaced(body, edits), altered=True, visible=visible) if edits else Kept(body)
         if not general or len(self._words) + len(words) > _MOST_WORDS or self._keys + keys > _MOST_KEYS:
             return kept, None
         self._words.update(words)
         self._keys += keys
-        return kept, actions
+        return kept, decisions
 
-    # -- what to do with a leaf
+    def _decided(self, codec: Codec, body: bytes, side: Side) -> Iterator[tuple[Leaf, bytes, Decision, bytes]]:
+        """Each leaf: what stood there, what is decided, what will stand there."""
+        for leaf in codec.leaves(body, side):
+            old = body[leaf.start : leaf.stop]
+            decision = self._decisions.of(side, leaf, old)
+            yield leaf, old, decision, old if decision.keeps else self._replaced(old, decision, len(body))
 
-    def _action(self, leaf: Leaf, old: bytes) -> _Action | None:
-        """None: keep it."""
-        visible = leaf.role is not Role.IDENTITY
-        if leaf.kind == "key":
-            keep = leaf.role is Role.CONTROL or (leaf.role is Role.NAME and is_plain(text_of(old)))
-            return None if keep else _Action(NAME, None, visible)
-        if leaf.kind != "string":
-            listed = leaf.kind == "numbers" or (bool(leaf.path) and isinstance(leaf.path[-1], int))
-            return self._number_action(leaf.role, leaf.name, listed)
-        domain = self._domain(leaf, text_of(old))
-        return _Action(domain, None, visible) if domain else None
+    def explained(self, codec: Codec, body: bytes, side: Side) -> list[tuple[Leaf, bytes, Decision, bytes]] | None:
+        """What `keep` does with each leaf; None: it drops the body."""
+        readers = (codec, _OPAQUE) if codec.name != _OPAQUE.name else (_OPAQUE,)
+        for reader in readers:
+            try:
+                if reader is _OPAQUE:
+                    _require_document(body)
+                return list(self._decided(reader, body, side))
+            except CodecError:
+                continue
+        return None
 
-    def _domain(self, leaf: Leaf, text: str) -> str:
-        """Of the token for a string; "": keep it."""
-        if not text:
-            return ""
-        if leaf.role is Role.NAME:
-            return "" if is_plain(text) else NAME
-        if leaf.role is Role.CONTROL and _CONTROL_WORD.fullmatch(text):
-            return ""
-        if leaf.role is Role.PREDICTION and text in self._policy.labels:
-            return ""
-        return IDENTITY if leaf.role is Role.IDENTITY or names_identity(leaf.name) else TEXT
-
-    def _new_number_action(self, role: Role, name: str, listed: bool) -> _Action:
-        return _Action("", self._rule(role, name, listed), visible=role is not Role.IDENTITY)
-
-    def _rule(self, role: Role, name: str, listed: bool) -> Rule:
-        if role is Role.CONTROL:
-            return Rule.CONTROL
-        if role is Role.IDENTITY:
-            return Rule.ALL
-        if role is Role.FEATURE and any_glob(self._policy.features_replaced, name):
-            return Rule.ALL
-        if name and any_glob(self._explicit, name):
-            return Rule.INSIDE
-        if role is Role.FEATURE and not any_glob(self._policy.features_kept, name):
-            return Rule.ALL
-        if names_identity(name):
-            return Rule.ALL
-        if role in (Role.FEATURE, Role.PREDICTION):
-            return Rule.INSIDE
-        return Rule.ALL if listed else Rule.OUTSIDE
-
-    def _replaced(self, old: bytes, action: _Action, body_size: int) -> bytes:
-        if action.rule is not None:
-            return replaced_numbers(old, action.rule, self._surrogates, body_size)
+    def _replaced(self, old: bytes, decision: Decision, body_size: int) -> bytes:
+        if decision.rule is not None:
+            return replaced_numbers(old, decision.rule, self._surrogates, body_size)
+        if old[0] != _QUOTE:
+            return replaced_by_rule(old, decision, self._surrogates, body_size)
+        do = decision.do
         text = text_of(old)
-        if not text or (self._derived and is_token(text)):
+        if not text or do.action == "keep" or (self._derived and is_token(text)):
             return old
-        return b'"' + self._surrogates.token(action.domain, text).encode() + b'"'
+        if do.action == "token":
+            return b'"' + self._surrogates.token(do.domain or decision.domain, text).encode() + b'"'
+        if do.action == "drop":
+            return b"null"
+        new = on_text(do, text, self._surrogates, decision.domain)
+        return _literal(new) if new != text else old
 
 
-def _plan(pieces: Sequence[bytes], actions: Sequence[tuple[Leaf, _Action]]) -> _Plan | None:
+def _literal(text: str) -> bytes:
+    """The JSON of a string; lone surrogates stay escaped."""
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        return json.dumps(text).encode()
+
+
+def _require_document(body: bytes) -> None:
+    if not body.lstrip(b" \t\r\n").startswith((b"{", b"[")):
+        raise CodecError("neither an object nor an array")
+
+
+def _plan(pieces: Sequence[bytes], actions: Sequence[tuple[Leaf, Decision]]) -> _Plan | None:
     """The actions by position in ``pieces``. None: not a shape that can be told from its pieces."""
     if not pieces[-1].rstrip(b" \t\r\n").endswith((b"}", b"]")):
         return None

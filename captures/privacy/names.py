@@ -62,6 +62,12 @@ def _is_plain_word(word: str) -> bool:
     return len(word) <= _LONGEST_WORD and (len(word) < _SHORT_WORD or len(word) >= _SHORTEST_PIECE * len(pieces))
 
 
+def names_content(name: str) -> bool:
+    """Whether what is under ``name`` is content (``prompt``, ``text_input``, ``image``), rather than somebody's."""
+    words = [word.lower() for word in _CAMEL.findall(name.partition("[")[0]) if word.isalpha()]
+    return bool(words) and (words[-1] in _CONTENT_WORDS or words[0] in _CONTENT_WORDS)
+
+
 @lru_cache(_CACHED)
 def names_identity(name: str) -> bool:
     """Whether numbers under ``name`` are somebody's (``user_id``, ``cardNumber``) or content (``input_ids``, ``image``)."""

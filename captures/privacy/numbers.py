@@ -35,13 +35,18 @@ _MOST_DIGITS = 20  # of a size: 2^64 has as many
 
 def replaced_numbers(text: bytes, rule: Rule, surrogates: Surrogates, body_size: int) -> bytes:
     """``text`` is a number, a literal or a whole array of them; all but the numbers stays byte for byte."""
-    if rule is Rule.INSIDE and text[:1] == b"[" and _nesting(text) >= _CONTENT_NESTING:
+    if rule is Rule.INSIDE and is_content(text):
         rule = Rule.ALL
     if rule is not Rule.ALL and not _LARGE[rule].search(text):
         return text
     if text[:1] != b"[":
         return _replaced(text, rule, surrogates, body_size)
     return NUMBER.sub(lambda match: _replaced(match.group(), rule, surrogates, body_size), text)
+
+
+def is_content(text: bytes) -> bool:
+    """Whether an array is nested too deeply for rows of columns: an image, a sequence of embeddings."""
+    return text[:1] == b"[" and _nesting(text) >= _CONTENT_NESTING
 
 
 def _nesting(text: bytes) -> int:
@@ -57,26 +62,38 @@ def _replaced(text: bytes, rule: Rule, surrogates: Surrogates, body_size: int) -
     if fraction is None and exponent is None:
         if rule is Rule.CONTROL and len(whole) <= _MOST_DIGITS and int(whole) <= body_size:
             return text
-        return _integer(text, surrogates) if len(whole) >= digits else text
+        return _integer(text, surrogates, DOMAIN) if len(whole) >= digits else text
     value = float(text)
     if rule is Rule.ALL:
-        return _digits(sign, whole, fraction, exponent, surrogates)
+        return _digits(sign, whole, fraction, exponent, surrogates, DOMAIN)
     whole_large = value.is_integer() and abs(value) >= 10.0 ** (digits - 1)
     shifted = exponent is not None and len(whole) >= digits  # 4111111111111111e-5 is still a card number
     if math.isfinite(value) and not whole_large and not shifted:
         return text
     if exponent is None:
-        return _integer(sign + whole, surrogates) + (fraction or b"")
-    return _digits(sign, whole, fraction, exponent, surrogates)
+        return _integer(sign + whole, surrogates, DOMAIN) + (fraction or b"")
+    return _digits(sign, whole, fraction, exponent, surrogates, DOMAIN)
 
 
-def _integer(text: bytes, surrogates: Surrogates) -> bytes:
-    return surrogates.integer(DOMAIN, text.decode()).encode()
+def digits_for_digits(text: str, surrogates: Surrogates, domain: str) -> str:
+    """Another number for the text of one, of as many digits, whatever it is."""
+    match = _DECIMAL.fullmatch(text.encode())
+    assert match is not None
+    sign, whole, fraction, exponent = match.groups()
+    if fraction is None and exponent is None:
+        return surrogates.integer(domain, text)
+    return _digits(sign, whole, fraction, exponent, surrogates, domain).decode()
 
 
-def _digits(sign: bytes, whole: bytes, fraction: bytes | None, exponent: bytes | None, surrogates: Surrogates) -> bytes:
+def _integer(text: bytes, surrogates: Surrogates, domain: str) -> bytes:
+    return surrogates.integer(domain, text.decode()).encode()
+
+
+def _digits(
+    sign: bytes, whole: bytes, fraction: bytes | None, exponent: bytes | None, surrogates: Surrogates, domain: str
+) -> bytes:
     """Other digits of the same number; the exponent, and so the magnitude, stays."""
-    mantissa = surrogates.same_class(DOMAIN, (whole + (fraction or b"")).decode()).encode()
+    mantissa = surrogates.same_class(domain, (whole + (fraction or b"")).decode()).encode()
     if whole == b"0":  # "0.5" must not become "05.1": JSON has no leading zeros, and 0.5 stays below 1
         mantissa = b"0" + mantissa[1:]
     return sign + mantissa + (exponent or b"")

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from captures.errors import UsageError
+from captures.privacy.policy_rule import CREDENTIALS, PolicyRule
 
 HEADERS_KEPT = (
     "accept",
@@ -24,20 +25,6 @@ HEADERS_KEPT = (
     "inference-header-content-length",
     "transfer-encoding",
     "user-agent",
-)
-CREDENTIALS = (
-    "api-key",
-    "apikey",
-    "authorization",
-    "cookie",
-    "ocp-apim-subscription-key",
-    "proxy-authorization",
-    "set-cookie",
-    "x-amz-security-token",
-    "x-api-key",
-    "x-auth-token",
-    "x-csrf-token",
-    "x-goog-api-key",
 )
 
 
@@ -72,6 +59,17 @@ class Policy(BaseModel):
     )
     labels: tuple[_Text, ...] = Field(default=(), description="string predictions that may be kept, spelled out")
     paths_kept: tuple[_Text, ...] = Field(default=(), description="globs of request paths that are kept as they are")
+
+    rules: tuple[PolicyRule, ...] = Field(
+        default=(),
+        description="what is done with single values; the first that matches decides, the fields above do the rest",
+    )
+    text: Literal["words", "token", "scrub", "redact"] = Field(
+        default="words", description="what becomes of texts of several words that a request asks a model about"
+    )
+    recognisers: Literal["builtin", "presidio"] = Field(
+        default="builtin", description="what scrub-text looks for: validated patterns, or what Presidio finds too"
+    )
 
     @field_validator("headers_kept", "headers_dropped", "features_kept", "features_replaced", "labels", "paths_kept")
     @classmethod
@@ -113,14 +111,21 @@ class Policy(BaseModel):
         return cls.from_data(data, source)
 
     def as_data(self) -> dict[str, Any]:
-        """JSON-able; `from_data` reads it back."""
-        return self.model_dump(mode="json")
+        """JSON-able; `from_data` reads it back. Fields that came after the first release are left out where nothing uses them:
+        a policy that could be written then keeps its digest.
+        """
+        data = self.model_dump(mode="json", exclude={"rules"})
+        data = {name: value for name, value in data.items() if name not in _LATER or value != _LATER[name]}
+        return data | {"rules": [rule.as_data() for rule in self.rules]} if self.rules else data
 
     @property
     def digest(self) -> str:
         """Identity of what the policy says, whatever order it was written in."""
         canonical = json.dumps(self.as_data(), sort_keys=True, separators=(",", ":"))
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+_LATER = {name: Policy.model_fields[name].default for name in ("text", "recognisers")}
 
 
 def any_glob(globs: tuple[str, ...], text: str) -> bool:

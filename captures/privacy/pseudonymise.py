@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from captures.codecs.codec import Claim, Codec, Side
+from captures.codecs.codec import Claim, Codec, Leaf, Side
 from captures.codecs.compressed import is_compressed
 from captures.codecs.opaque import METHODS, OpaqueCodec
 from captures.codecs.registry import classify, codecs
+from captures.codecs.routes import path_of
 from captures.exchange import Chunk, Exchange, Flags, Request, Response, header
-from captures.privacy.heads import IS_ENCODED, IS_STREAM, Heads, http_version, reason_phrase
+from captures.privacy.decisions import Decision
+from captures.privacy.heads import IS_ENCODED, IS_STREAM, Heads, Part, http_version, reason_phrase
 from captures.privacy.leaves import Bodies, Kept
 from captures.privacy.policy import Policy
 from captures.privacy.surrogate import Surrogates
@@ -89,6 +91,23 @@ class Pseudonymiser:
         """Never raises for what is in an exchange."""
         return [self._kept(exchange) for exchange in exchanges]
 
+    # -- what `apply` does, part by part, for `policy explain`
+
+    def segments(self, request: Request) -> list[Part]:
+        """Of the path; the first is the empty one in front of the first slash."""
+        call = self._call(request.method, request.target)
+        return self._heads.segments(path_of(request.target), call.claim.route.partition(" ")[2])
+
+    def parameters(self, request: Request) -> list[Part]:
+        return self._heads.parameters(request.target)
+
+    def header(self, side: Side, name: str, value: str) -> Part:
+        return self._heads.header(side, name, value)
+
+    def leaves(self, request: Request, body: bytes, side: Side) -> list[tuple[Leaf, bytes, Decision, bytes]] | None:
+        """Each leaf of a body: what stood there, what is decided, what will stand there. None: the body is dropped."""
+        return self._bodies.explained(self._call(request.method, request.target).codec, body, side)
+
     def _new_call(self, method: str, target: str) -> _Call:
         method = method if method in METHODS else "OTHER"
         claim = classify(Request(method=method, target=target))
@@ -140,7 +159,7 @@ class Pseudonymiser:
 
     def _request(self, raw: Request, call: _Call, flags: int) -> tuple[Request, int, bool]:
         """The request, its flags, and whether something a model would see was altered."""
-        head = self._heads.headers(raw.headers)
+        head = self._heads.headers(raw.headers, "request")
         sent = self._body(call, "request", raw, head.says, flags)
         found = _flags("request", sent)
         headers = head.of_body(len(sent.body) or raw.size)
@@ -158,7 +177,7 @@ class Pseudonymiser:
         return request, found, sent.visible or call.altered
 
     def _response(self, raw: Response, call: _Call, flags: int) -> tuple[Response, int, bool]:
-        head = self._heads.headers(raw.headers)
+        head = self._heads.headers(raw.headers, "response")
         got = self._body(call, "response", raw, head.says, flags)
         found = _flags("response", got)
         if raw.status >= 400:  # an error page is no gap in a codec

@@ -30,6 +30,20 @@ def is_token(text: str) -> bool:
     return text.startswith(MARKER) and _TOKEN.fullmatch(text) is not None
 
 
+def machine_bound(value: int) -> int:
+    """The largest value of the smallest machine integer that holds ``value``; beyond those, as many digits."""
+    return next((bound for bound in _BOUNDS if abs(value) <= bound), _most_of(value))
+
+
+def bound_of(value: int) -> int:
+    """As `machine_bound`, with no more digits than ``value`` has."""
+    return min(machine_bound(value), _most_of(value))
+
+
+def _most_of(value: int) -> int:
+    return int("9" * len(str(abs(value))))
+
+
 class Surrogates:
     """Replaces values under one key. Values of different domains get unrelated surrogates; equal values of one domain join."""
 
@@ -46,7 +60,7 @@ class Surrogates:
 
     def number64(self, domain: str, value: str | bytes) -> int:
         """A 64-bit number, never 0."""
-        return int.from_bytes(self._digest(domain, _bytes(value), 8)) or 1
+        return int.from_bytes(self.digest(domain, _bytes(value), 8)) or 1
 
     def integer(self, domain: str, text: str) -> str:
         """An integer of as many digits, without leading zero; the sign stays."""
@@ -56,34 +70,34 @@ class Surrogates:
         if value is None:
             return sign + self._digits(domain, digits)
         low = 10 ** (len(digits) - 1) if len(digits) > 1 else 0
-        high = next((bound for bound in _BOUNDS if value <= bound), 10 ** len(digits))
-        high = min(high, 10 ** len(digits) - 1)
-        return sign + str(low + int.from_bytes(self._digest(domain, digits.encode(), 64)) % (high - low + 1))
+        high = bound_of(value)
+        return sign + str(low + int.from_bytes(self.digest(domain, digits.encode(), 64)) % (high - low + 1))
 
     def same_class(self, domain: str, text: str) -> str:
         """A letter for a letter of its case, a digit for a digit, the rest as it is."""
         digits = iter(self._digits(domain, text))
-        letters = iter(self._digest(domain, b"letters:" + _bytes(text), 64) * (len(text) // 64 + 1))
+        letters = iter(self.digest(domain, b"letters:" + _bytes(text), 64) * (len(text) // 64 + 1))
         return "".join(_like(character, next(digits), next(letters)) for character in text)
 
     def _digits(self, domain: str, text: str) -> str:
         """As many decimal digits as ``text`` has characters; the first is not 0."""
         blocks = (
-            str(int.from_bytes(self._digest(domain, b"%d:" % block + _bytes(text), 64))).zfill(155)[-_BLOCK_DIGITS:]
+            str(int.from_bytes(self.digest(domain, b"%d:" % block + _bytes(text), 64))).zfill(155)[-_BLOCK_DIGITS:]
             for block in range(len(text) // _BLOCK_DIGITS + 1)
         )
         digits = "".join(blocks)[: len(text)]
         return "7" + digits[1:] if digits.startswith("0") else digits
 
     def _token(self, domain: str, value: str | bytes) -> str:
-        n = int.from_bytes(self._digest(domain, _bytes(value), _TOKEN_BYTES))
+        n = int.from_bytes(self.digest(domain, _bytes(value), _TOKEN_BYTES))
         pairs, low = _PAIRS, _TEN_BITS
         return (
             f"{MARKER}{pairs[n >> 70]}{pairs[n >> 60 & low]}{pairs[n >> 50 & low]}{pairs[n >> 40 & low]}"
             f"{pairs[n >> 30 & low]}{pairs[n >> 20 & low]}{pairs[n >> 10 & low]}{pairs[n & low]}"
         )
 
-    def _digest(self, domain: str, value: bytes, size: int) -> bytes:
+    def digest(self, domain: str, value: bytes, size: int) -> bytes:
+        """``size`` bytes, at most 64: what everything else is made of."""
         key = self._domains.get(domain)
         if key is None:
             key = self._domains[domain] = blake2b(b"dom:" + domain.encode(), key=self._key, digest_size=32).digest()

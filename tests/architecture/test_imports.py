@@ -25,17 +25,27 @@ PACKAGES = {*MAY_IMPORT} - {"shadowtape.py"}
 
 # library: the files (patterns, from the root) that may import it.
 LIBRARY_HOMES = {
-    "mitmproxy": ["captures/importers/mitm.py", "recorder/addon.py", "recorder/lane.py", "recorder/relay.py"],
-    "zstandard": ["captures/compression.py", "captures/importers/opening.py"],
+    "mitmproxy": [
+        *(
+            "captures/importers/mitm.py",
+            "recorder/addon.py",
+            "recorder/lane.py",
+            "recorder/relay.py",
+            "recorder/tls.py",
+        ),
+    ],
+    "zstandard": ["captures/compression.py", "captures/importers/opening.py", "captures/inflation.py"],
+    "brotli": ["captures/inflation.py"],
     "aiohttp": [
         "captures/object_store.py",
         "replayer/transport/*",
         "replayer/live/*",
-        "recorder/sink.py",
         "shadowtape_demo/*",
     ],
-    "uvloop": ["replayer/*"],
-    "typer": ["*/commands.py", "*/*_commands.py", "captures/console.py", "shadowtape.py"],
+    "uvloop": ["replayer/*", "recorder/sink_commands.py"],
+    "typer": [
+        *("*/commands.py", "*/*_commands.py", "captures/console.py", "recorder/record_options.py", "shadowtape.py"),
+    ],
     "rich": [
         *("*/commands.py", "*/*_commands.py", "captures/console.py", "captures/inspect_text.py"),
         *("replayer/report/terminal.py", "shadowtape_demo/*"),
@@ -68,11 +78,28 @@ SHELLS = [
     "*/*_commands.py",
     "recorder/lane.py",
     "recorder/addon.py",
+    "recorder/board.py",  # shared memory
+    "recorder/admin.py",
+    "recorder/logs.py",
     "recorder/relay.py",
+    "recorder/record_testing.py",  # real processes, and traffic through them
+    "recorder/relay_testing.py",  # a relay in the test's own event loop
+    "recorder/tls.py",
     "recorder/sink.py",
     "recorder/named_files.py",
     "recorder/spool.py",
+    "recorder/desk.py",
+    "recorder/places.py",
     "recorder/supervisor.py",
+    "recorder/place.py",
+    "recorder/worker.py",
+    "recorder/spool_process.py",
+    "recorder/admin_process.py",
+    "recorder/outlet.py",
+    "recorder/channel.py",
+    "recorder/listening.py",
+    "recorder/reactor.py",
+    "recorder/pace.py",
     "recorder/uploading.py",
     "transforms/schedule_files.py",
     "replayer/clock.py",
@@ -155,7 +182,6 @@ def test_the_tables_name_only_what_exists() -> None:
     """A stale row hides a hole; files of later changes are listed here by name."""
     later = {
         "recorder/lane.py",
-        "recorder/sink.py",
         "replayer/live/*",
     }
     for pattern in {*SHELLS, *(home for homes in LIBRARY_HOMES.values() for home in homes)} - later:

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import pytest
 
+from captures.confessions import Confessions
 from captures.errors import CaptureError
 from captures.exchange import Exchange, Request, Response
 from captures.frame import FORMAT_VERSION, Kind
@@ -53,6 +54,7 @@ def completed(sidecar: dict[str, Any]) -> dict[str, Any]:
         exchange["response"] = exchange["response"] and defaults(Response) | exchange["response"]
     return sidecar | {
         "header": defaults(Header) | sidecar["header"],
+        "confessions": defaults(Confessions) | sidecar["confessions"],
         "exchanges": [defaults(Exchange) | exchange for exchange in sidecar["exchanges"]],
     }
 

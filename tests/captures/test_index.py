@@ -1,7 +1,7 @@
 """Start, commit and index records."""
 
 import tracemalloc
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import msgpack
 import pytest
@@ -24,7 +24,7 @@ from captures.index import (
 )
 
 CONFESSIONS = Confessions(
-    seen=9, shed=1, sampled_out=2, own=3, truncated=4, unparsed=5, hook_errors=6, sampling_rate=0.5
+    seen=9, shed=1, sampled_out=2, own=3, truncated=4, unparsed=5, hook_errors=6, sampling_rate=0.5, filtered=7
 )
 COMMIT = Commit(exchanges=3, pieces=5, min_arrival_ns=10, max_arrival_ns=20, total_exchanges=7).confessing(CONFESSIONS)
 
@@ -67,6 +67,14 @@ def test_elements_and_keys_of_a_later_version_are_ignored() -> None:
     assert unpack_index(msgpack.packb(index)) == Index((Entry(1, 2, 3, 4, 5),), COMMIT, b"d" * 16)
 
 
+def test_a_commit_of_a_time_without_filters_says_that_nothing_was_filtered() -> None:
+    old = replace(COMMIT, filtered=0)
+
+    assert unpack_commit(msgpack.packb(astuple(COMMIT)[:15])) == old
+    assert len(msgpack.unpackb(pack_commit(old))) == 15
+    assert len(msgpack.unpackb(pack_index(Index((), old, b"d" * 16)))["commit"]) == 15
+
+
 def changed(position: int, value: object) -> list[object]:
     record: list[object] = list(astuple(COMMIT))
     record[position] = value
@@ -75,7 +83,17 @@ def changed(position: int, value: object) -> list[object]:
 
 @pytest.mark.parametrize(
     "record",
-    [None, {}, [], list(astuple(COMMIT))[:-1], changed(0, -1), changed(1, "2"), changed(2, 1.5), changed(-1, None)]
+    [
+        None,
+        {},
+        [],
+        list(astuple(COMMIT))[:-2],
+        changed(0, -1),
+        changed(1, "2"),
+        changed(2, 1.5),
+        changed(-1, None),
+        changed(-2, None),
+    ]
     + [changed(i, sign * LIMITS["time"]) for i in (2, 3) for sign in (1, -1)],
 )
 def test_a_commit_of_the_wrong_shape_is_damage(record: object) -> None:

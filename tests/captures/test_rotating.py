@@ -4,6 +4,7 @@ import fcntl
 import resource
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from captures.errors import UsageError
 from captures.opening import open_capture
 from captures.rotating import Clock, Keeping, RotatingTape, start_of, stored_in
 from captures.rotation import Rotation, file_name
+from captures.store import create_capture
 from captures.testing import example_exchange, example_header, write_example
 
 NOW = 1_800_000_000_000_000_000
@@ -260,18 +262,66 @@ def test_a_file_that_cannot_be_sealed_stays_readable(tmp_path: Path) -> None:
         assert (len(capture), capture.sealed, capture.damage) == (5, False, ())
 
 
-@pytest.mark.parametrize(("gone", "left"), [("file", 2), ("folder", 0)])
-def test_what_is_left_when_the_file_is_gone(tmp_path: Path, gone: str, left: int) -> None:
-    folder = tmp_path / "out"
-    rig = Rig(folder)
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_or_folder_that_is_gone_is_noticed(tmp_path: Path, folder: bool) -> None:
+    rig = Rig(tmp_path / "out")
     with closing(rig.tape) as tape:
         rig.write(2)
-        assert tape.left is None
-        for path in [tape.path] if gone == "file" else list(folder.iterdir()):
+        assert not tape.gone
+        for path in list((tmp_path / "out").iterdir()) if folder else [tape.path]:
             path.unlink()
-        if gone == "folder":
-            folder.rmdir()
-        assert tape.left == left
+        if folder:
+            (tmp_path / "out").rmdir()
+        assert tape.gone
+
+
+def test_after_an_error_the_next_file_goes_on_and_tells_what_no_file_has_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, Keeping(rotation=Rotation(size_bytes=1 << 20)))
+    with closing(rig.tape) as tape:
+        rig.write(5, shed=1)
+        with files_limited_to(tape.path.stat().st_size + 10):
+            tape.append(batch_of([example_exchange(connection=i) for i in range(50)]))
+            with pytest.raises(OSError, match="File too large"):
+                tape.flush(Confessions(seen=55, shed=1))
+            with pytest.raises(OSError, match="File too large"):
+                tape.seal(Confessions(seen=55, shed=51))
+        tape.resume()
+        tape.append(batch_of([example_exchange()]))
+        tape.seal(Confessions(seen=56, shed=51))
+        assert (tape.committed, tape.files, tape.confessed) == (6, 2, Confessions(seen=56, shed=51))
+        assert tape.written == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert rig.sealed == [file_name(NOW, 1), file_name(NOW, 2)]
+    with open_capture(tmp_path) as capture:
+        assert (len(capture), capture.sealed, capture.damage) == (6, True, ())
+        assert capture.confessions == Confessions(seen=56, shed=51)
+
+
+def test_a_segment_that_filled_up_before_an_error_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It commits itself, between two flushes."""
+    monkeypatch.setattr(rotating, "create_capture", partial(create_capture, segment_bytes=1))
+    rig = Rig(tmp_path, Keeping(rotation=Rotation(size_bytes=1 << 20)))
+    with closing(rig.tape) as tape:
+        tape.append(batch_of([example_exchange()] * 3))
+        assert (tape.committed, tape.confessed) == (3, Confessions(seen=3))
+        tape.resume()
+        tape.append(batch_of([example_exchange()] * 2))
+        tape.seal(Confessions(seen=7, shed=2))
+    with open_capture(tmp_path) as capture:
+        assert (len(capture), capture.sealed, capture.damage) == (5, True, ())
+        assert capture.confessions == Confessions(seen=7, shed=2)
+
+
+def test_what_other_files_tell_already_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    base = Confessions(seen=90, shed=30, filtered=4)
+    with closing(
+        RotatingTape(start_of(tmp_path / "out", NOW), example_header(), Keeping(rotation=SMALL), base=base)
+    ) as tape:
+        assert tape.base == tape.confessed == base
+        tape.seal(Confessions(seen=95, shed=33, filtered=6))
+        assert tape.base == base
+    with open_capture(tape.path) as capture:
+        assert capture.confessions == Confessions(seen=5, shed=3, filtered=2)
 
 
 def test_a_folder_that_loses_its_rights_keeps_recording_and_says_so(

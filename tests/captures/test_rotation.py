@@ -11,6 +11,7 @@ from captures.rotation import (
     Rotation,
     Stored,
     confessions_since,
+    confessions_with,
     file_name,
     free_start,
     is_due,
@@ -134,11 +135,12 @@ def test_what_is_gone_by_retention_is_known_by_recording() -> None:
 
 
 def test_a_file_confesses_what_was_counted_since_it_began() -> None:
-    before = Confessions(seen=5, shed=1, sampled_out=1, own=1, truncated=1, unparsed=1, hook_errors=1)
+    before = Confessions(seen=5, shed=1, sampled_out=1, own=1, truncated=1, unparsed=1, hook_errors=1, filtered=1)
     total = Confessions(
-        seen=12, shed=3, sampled_out=4, own=5, truncated=6, unparsed=7, hook_errors=8, sampling_rate=0.5
+        seen=12, shed=3, sampled_out=4, own=5, truncated=6, unparsed=7, hook_errors=8, sampling_rate=0.5, filtered=9
     )
     since = confessions_since(total, before)
 
-    assert astuple(since) == (7, 2, 3, 4, 5, 6, 7, 0.5)
+    assert astuple(since) == (7, 2, 3, 4, 5, 6, 7, 8, 0.5)
+    assert confessions_with(before, since) == total
     assert len(fields(Confessions)) == len(astuple(since))

@@ -1,62 +1,54 @@
-"""The hooks and the embedded relay, against real loopback sockets. Nothing here starts a spool: exchanges go into a list."""
+"""The hooks of mitmproxy's own HTTP layer, against real loopback sockets: a client that knows its proxy (HTTP_PROXY) gets there."""
 
 import asyncio
-import datetime as dt
-import ssl
-import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from captures.errors import UsageError
 from captures.exchange import RUN_HEADER, Exchange, FailureKind, Flags, header
-from recorder.options import Address, Upstream
-from recorder.recording import Counts, Recording
+from recorder.board import Count
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mitmproxy's own imports use deprecated pyparsing names
-    from recorder.addon import Recorder
-    from recorder.relay import Relay
+    from recorder.modes import Mode
+    from recorder.relay_testing import Rig, rigged
 
 type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-type Scenario = Callable[["Rig"], Awaitable[None]]
+type Scenario = Callable[["Proxied"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: model.example\r\nContent-Length: 3\r\n\r\nabc"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 @dataclass
-class Rig:
-    relay: Relay
-    recorder: Recorder
-    recording: Recording
-    out: list[Exchange] = field(default_factory=list)
-    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+class Proxied:
+    """A relay that is a proxy, and the server that its clients ask for."""
+
+    rig: Rig
+    upstream: int
+
+    def via(self, request: bytes) -> bytes:
+        """Requests in the form that a proxy gets, which passes them on as a server does."""
+        return request.replace(b" / HTTP", b" http://127.0.0.1:%d/ HTTP" % self.upstream).replace(
+            b" /v2/", b" http://127.0.0.1:%d/v2/" % self.upstream
+        )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.relay.port)
+        return await asyncio.open_connection("127.0.0.1", self.rig.port)
 
     async def ask(self, request: bytes) -> bytes:
         """One connection, one request; everything until the relay closes or the answer of a known length is there."""
         reader, writer = await self.connect()
-        writer.write(request)
+        writer.write(self.via(request))
         answer = await read_message(reader, head_only=request.startswith(b"HEAD"))
         writer.close()
         return answer
 
     async def exchanges(self, n: int = 1) -> list[Exchange]:
-        async with asyncio.timeout(10):
-            while len(self.out) < n:  # noqa: ASYNC110 - a list has no events
-                await asyncio.sleep(0)
-        assert len(self.out) == n
-        return self.out
+        return await self.rig.exchanges(n)
 
 
 async def read_message(reader: asyncio.StreamReader, *, head_only: bool = False) -> bytes:
@@ -89,8 +81,8 @@ def answering(*answers: bytes) -> Serve:
 
 
 @asynccontextmanager
-async def rigged(serve: Serve | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Rig]:
-    """A relay in front of an upstream; None: nobody listens there."""
+async def proxied(serve: Serve | None) -> AsyncIterator[Proxied]:
+    """A proxy, and a server; None: nobody listens there."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert serve is not None
@@ -101,28 +93,20 @@ async def rigged(serve: Serve | None, tls: ssl.SSLContext | None = None) -> Asyn
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     if serve is None:
         server.close()
-    out: list[Exchange] = []
-    recording = Recording(lambda exchange: out.append(exchange) or True, Counts())  # type: ignore[func-returns-value]  # append, then True
-    recorder = Recorder(recording, time.monotonic_ns())
-    upstream = Upstream("https", Address("localhost", port)) if tls else Upstream("http", Address("127.0.0.1", port))
-    relay = Relay(recorder, upstream, Address("127.0.0.1", 0))
-    await relay.start()
-    try:
-        yield Rig(relay, recorder, recording, out)
-    finally:
-        await relay.close()
-        server.close()
-        await server.wait_closed()
+    async with rigged(Mode("regular")) as rig:
+        yield Proxied(rig, port)
+    server.close()
+    await server.wait_closed()
 
 
-def run(serve: Serve | None, scenario: Scenario, tls: ssl.SSLContext | None = None) -> None:
+def run(serve: Serve | None, scenario: Scenario) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), rigged(serve, tls) as rig:
-            await scenario(rig)
+        async with asyncio.timeout(20), proxied(serve) as proxy:
+            await scenario(proxy)
 
     asyncio.run(main())
 
@@ -135,11 +119,11 @@ def test_bytes_pass_unchanged_and_are_kept_with_their_times() -> None:
             got.append(message)
             writer.write(b"HTTP/1.1 200 Fine\r\nx-ODD: \xe9\r\nContent-Length: 2\r\n\r\nok")
 
-    async def scenario(rig: Rig) -> None:
+    async def scenario(proxy: Proxied) -> None:
         request = POST.replace(b"Host: ", b"X-Odd-CASE: \xff v\r\nX-Twice: 1\r\nX-Twice: 2\r\nhOsT: ")
-        assert await rig.ask(request) == b"HTTP/1.1 200 Fine\r\nx-ODD: \xe9\r\nContent-Length: 2\r\n\r\nok"
+        assert await proxy.ask(request) == b"HTTP/1.1 200 Fine\r\nx-ODD: \xe9\r\nContent-Length: 2\r\n\r\nok"
         assert got == [request]
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.request.headers[:4] == (
             ("X-Odd-CASE", "\xff v"),
             ("X-Twice", "1"),
@@ -157,30 +141,30 @@ def test_bytes_pass_unchanged_and_are_kept_with_their_times() -> None:
 
 
 def test_many_requests_on_many_connections_are_all_there_once() -> None:
-    async def client(rig: Rig, n: int) -> None:
-        reader, writer = await rig.connect()
+    async def client(proxy: Proxied, n: int) -> None:
+        reader, writer = await proxy.connect()
         for _ in range(n):
-            writer.write(POST)
+            writer.write(proxy.via(POST))
             await read_message(reader)
         writer.close()
 
-    async def scenario(rig: Rig) -> None:
-        await asyncio.gather(*(client(rig, 10) for _ in range(4)))
-        exchanges = await rig.exchanges(40)
+    async def scenario(proxy: Proxied) -> None:
+        await asyncio.gather(*(client(proxy, 10) for _ in range(4)))
+        exchanges = await proxy.exchanges(40)
         assert sorted({exchange.connection for exchange in exchanges}) == [1, 2, 3, 4]
-        assert rig.recording.counts == Counts(seen=40)
+        assert proxy.rig.counts == {"offered": 40}
 
     run(answering(OK), scenario)
 
 
 def test_pipelined_requests_are_answered_and_kept_in_order() -> None:
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(POST.replace(b"abc", b"one") + POST.replace(b"abc", b"two"))
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(POST.replace(b"abc", b"one") + POST.replace(b"abc", b"two")))
         assert await read_message(reader) == OK
         assert await read_message(reader) == OK
         writer.close()
-        assert [exchange.request.body for exchange in await rig.exchanges(2)] == [b"one", b"two"]
+        assert [exchange.request.body for exchange in await proxy.exchanges(2)] == [b"one", b"two"]
 
     run(answering(OK), scenario)
 
@@ -204,13 +188,13 @@ SHAPES = {
 def test_shapes_of_answers(shape: str) -> None:
     request, answer, body, flags = SHAPES[shape]
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
         for _ in range(2):  # the second one fails where the first left the connection out of step
-            writer.write(request)
+            writer.write(proxy.via(request))
             assert await read_message(reader, head_only=shape == "HEAD") == answer
         writer.close()
-        for exchange in await rig.exchanges(2):
+        for exchange in await proxy.exchanges(2):
             assert exchange.response is not None
             assert exchange.response.body == body
             assert exchange.failure is None
@@ -230,14 +214,14 @@ def test_the_first_event_of_a_stream_arrives_before_the_last_is_sent() -> None:
         await got_first.wait()
         writer.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(GET)
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(GET))
         await reader.readuntil(b"data: 1\n\n")
         got_first.set()
         await reader.readuntil(b"0\r\n\r\n")
         writer.close()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.response is not None
         assert [chunk.data for chunk in exchange.response.chunks] == [b"data: 1\n\n", b"data: 2\n\n"]
         assert exchange.response.chunks[0].at_ns < exchange.response.chunks[1].at_ns
@@ -256,14 +240,14 @@ def test_the_first_part_of_an_upload_arrives_before_the_last_is_sent() -> None:
         await reader.readexactly(4)
         writer.write(OK)
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd")
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd"))
         await got_first.wait()
         writer.write(b"efgh")
         assert await read_message(reader) == OK
         writer.close()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert [chunk.data for chunk in exchange.request.chunks] == [b"abcd", b"efgh"]
 
     run(serve, scenario)
@@ -277,12 +261,12 @@ def test_an_answer_before_the_end_of_the_upload_reaches_the_client_and_the_tape(
         await reader.readuntil(b"\r\n\r\n")
         writer.write(TOO_LARGE)
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabcd")
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabcd"))
         assert await read_message(reader) == TOO_LARGE
         writer.close()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.response is not None
         assert (exchange.response.status, exchange.response.body) == (413, b"big")
         assert exchange.request.end_ns == -1
@@ -298,13 +282,13 @@ def test_an_early_answer_waits_for_the_upload_that_still_completes() -> None:
         writer.write(OK)
         await reader.readexactly(8)
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd")
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabcd"))
         assert await read_message(reader) == OK
-        assert not rig.out
+        assert not proxy.rig.out
         writer.write(b"efgh")
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         writer.close()
         assert exchange.request.body == b"abcdefgh"
         assert exchange.flags == Flags.REPLAYABLE
@@ -313,10 +297,10 @@ def test_an_early_answer_waits_for_the_upload_that_still_completes() -> None:
 
 
 def test_an_upstream_that_is_down_gives_502_and_a_failure_without_a_response() -> None:
-    async def scenario(rig: Rig) -> None:
+    async def scenario(proxy: Proxied) -> None:
         for request in (POST, GET):
-            assert (await rig.ask(request)).startswith(b"HTTP/1.1 502 ")
-        for exchange in await rig.exchanges(2):
+            assert (await proxy.ask(request)).startswith(b"HTTP/1.1 502 ")
+        for exchange in await proxy.exchanges(2):
             assert exchange.response is None
             assert exchange.failure is not None
             assert (exchange.failure.kind, exchange.failure.detail) == (FailureKind.CONNECT, "")
@@ -328,14 +312,14 @@ def test_an_upstream_that_closes_before_answering_is_a_reset() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_message(reader)
 
-    async def scenario(rig: Rig) -> None:
-        assert await rig.ask(POST) == b""  # as it would be directly: clients know to repeat that
-        (exchange,) = await rig.exchanges()
+    async def scenario(proxy: Proxied) -> None:
+        assert await proxy.ask(POST) == b""  # as it would be directly: clients know to repeat that
+        (exchange,) = await proxy.exchanges()
         assert exchange.response is None
         assert exchange.failure is not None
         assert exchange.failure.kind is FailureKind.RESET
         assert exchange.flags == Flags.REPLAYABLE
-        assert not rig.recorder.live
+        assert proxy.rig.recorder.idle
 
     run(serve, scenario)
 
@@ -346,15 +330,15 @@ def test_an_upstream_that_closes_a_used_connection_under_a_request_closes_the_cl
         writer.write(OK)
         await read_message(reader)  # the idle timeout strikes while the next request is on its way
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(GET)
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(GET))
         assert await read_message(reader) == OK
-        writer.write(GET)
+        writer.write(proxy.via(GET))
         assert await reader.read() == b""
         writer.close()
-        assert await rig.ask(GET) == OK  # the repetition
-        kinds = [exchange.failure and exchange.failure.kind for exchange in await rig.exchanges(3)]
+        assert await proxy.ask(GET) == OK  # the repetition
+        kinds = [exchange.failure and exchange.failure.kind for exchange in await proxy.exchanges(3)]
         assert kinds == [None, FailureKind.RESET, None]
 
     run(serve, scenario)
@@ -365,12 +349,12 @@ def test_an_upstream_that_resets_in_the_middle_of_a_body_keeps_the_part_that_cam
         await read_message(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(POST)
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(POST))
         assert (await reader.read()).endswith(b"part")
         writer.close()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.failure is not None
         assert exchange.failure.kind is FailureKind.RESET
         assert exchange.response is not None
@@ -380,9 +364,9 @@ def test_an_upstream_that_resets_in_the_middle_of_a_body_keeps_the_part_that_cam
 
 
 def test_an_upstream_that_does_not_speak_http_is_a_protocol_failure_that_quotes_nothing() -> None:
-    async def scenario(rig: Rig) -> None:
-        assert (await rig.ask(POST)).startswith(b"HTTP/1.1 502 ")
-        (exchange,) = await rig.exchanges()
+    async def scenario(proxy: Proxied) -> None:
+        assert (await proxy.ask(POST)).startswith(b"HTTP/1.1 502 ")
+        (exchange,) = await proxy.exchanges()
         assert exchange.failure is not None
         assert (exchange.failure.kind, exchange.failure.detail) == (FailureKind.PROTOCOL, "")
 
@@ -401,15 +385,15 @@ def test_a_client_that_leaves(part: str) -> None:
             reached.set()
         await reader.read()
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(POST.replace(b": 3", b": 9") if part == "upload" else POST)
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(POST.replace(b": 3", b": 9") if part == "upload" else POST))
         if part == "stream":
             await reader.readuntil(b"ab\r\n")
         else:
             await reached.wait()
         writer.transport.abort()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.failure is not None
         assert exchange.failure.kind is FailureKind.CLIENT_DISCONNECT
         assert (exchange.response is not None) == (part == "stream")
@@ -419,14 +403,14 @@ def test_a_client_that_leaves(part: str) -> None:
 
 
 def test_expect_100_continue_is_answered_and_the_upload_relayed() -> None:
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         writer.write(b"abc")
         assert await read_message(reader) == OK
         writer.close()
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.request.body == b"abc"
         assert header(exchange.request.headers, "expect") == "100-continue"
         assert exchange.response is not None
@@ -436,33 +420,47 @@ def test_expect_100_continue_is_answered_and_the_upload_relayed() -> None:
 
 
 def test_our_own_replays_are_relayed_left_out_and_counted() -> None:
-    async def scenario(rig: Rig) -> None:
+    async def scenario(proxy: Proxied) -> None:
         own = POST.replace(b"Host:", RUN_HEADER.lower().encode() + b": 1\r\nHost:")
-        assert await rig.ask(own) == OK
-        assert await rig.ask(POST) == OK
-        assert len(await rig.exchanges()) == 1
-        assert rig.recording.counts == Counts(seen=2, own=1)
+        assert await proxy.ask(own) == OK
+        assert await proxy.ask(POST) == OK
+        assert len(await proxy.exchanges()) == 1
+        assert proxy.rig.counts == {"offered": 1, "own": 1}
+        row = proxy.rig.recording.row
+        assert (row[Count.RELAYED_IN_BYTES], row[Count.RELAYED_OUT_BYTES]) == (6, 4), "body bytes, recorded or not"
 
     run(answering(OK), scenario)
 
 
-HOOKS = ("request_head", "request_chunk", "request_end", "response_head", "response_chunk", "response_end", "gone")
+HOOKS = ("request_head", "request_chunk", "request_end", "response_head", "response_chunk", "response_end")
 
 
 @pytest.mark.parametrize("broken", HOOKS)
-def test_a_hook_that_fails_is_counted_and_the_traffic_goes_on(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_that_fails_costs_one_exchange_and_the_traffic_goes_on(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    async def scenario(rig: Rig) -> None:
-        monkeypatch.setattr(rig.recording, broken, fail)
-        assert await rig.ask(POST) == OK
-        async with asyncio.timeout(10):
-            while not rig.recording.counts.hook_errors:  # noqa: ASYNC110 - a counter has no events
-                await asyncio.sleep(0)
-        assert rig.recording.counts.hook_errors == 1
-        assert rig.recording.open == 0
-        assert len(rig.out) == (broken == "gone")
+    async def scenario(proxy: Proxied) -> None:
+        monkeypatch.setattr(proxy.rig.recorder.assembler, broken, fail)
+        assert await proxy.ask(POST) == OK
+        await proxy.rig.until(lambda: proxy.rig.recording.row[Count.SEEN] == 1)
+        assert proxy.rig.counts == {"hook_errors": 1}
+        assert not proxy.rig.out
+
+    run(answering(OK), scenario)
+
+
+def test_a_hook_that_fails_when_all_is_over_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    async def scenario(proxy: Proxied) -> None:
+        monkeypatch.setattr(proxy.rig.recorder.assembler, "gone", fail)
+        assert await proxy.ask(POST) == OK
+        await proxy.rig.until(lambda: not proxy.rig.recording.row[Count.OPEN_CONNECTIONS])
+        assert proxy.rig.counts == {"offered": 1}
 
     run(answering(OK), scenario)
 
@@ -477,33 +475,18 @@ def test_a_websocket_is_relayed_and_counted_but_not_recorded() -> None:
         writer.write(b"\x81\x02hi")
         await reader.read()
 
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    async def scenario(proxy: Proxied) -> None:
+        reader, writer = await proxy.connect()
+        upgrade = GET.replace(
+            b"\r\n\r\n", b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
+        writer.write(proxy.via(upgrade))
         assert await reader.readuntil(b"\r\n\r\n") == switch
         writer.write(b"\x81\x82\x00\x00\x00\x00hi")
         assert await reader.readexactly(4) == b"\x81\x02hi"
         writer.close()
-        assert rig.recording.counts == Counts(seen=1, unparsed=1)
-        assert not rig.out
-
-    run(serve, scenario)
-
-
-def test_http2_without_tls_is_relayed_as_bytes_and_counted() -> None:
-    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(await reader.readexactly(len(preface)))
-
-    async def scenario(rig: Rig) -> None:
-        reader, writer = await rig.connect()
-        writer.write(preface)
-        assert await reader.readexactly(len(preface)) == preface
-        writer.close()
-        assert rig.recording.counts == Counts(seen=1, unparsed=1)
+        assert proxy.rig.counts == {"unparsed": 1}
+        assert not proxy.rig.out
 
     run(serve, scenario)
 
@@ -517,12 +500,12 @@ def test_draining_stops_accepting_and_finishes_what_is_in_flight() -> None:
         await go.wait()
         writer.write(OK)
 
-    async def scenario(rig: Rig) -> None:
-        port = rig.relay.port
-        reader, writer = await rig.connect()
-        writer.write(POST)
+    async def scenario(proxy: Proxied) -> None:
+        port = proxy.rig.port
+        reader, writer = await proxy.connect()
+        writer.write(proxy.via(POST))
         await reached.wait()
-        draining = asyncio.create_task(rig.relay.drain(10))
+        draining = asyncio.create_task(proxy.rig.relay.drain(10))
         async with asyncio.timeout(10):
             while True:
                 try:
@@ -536,60 +519,8 @@ def test_draining_stops_accepting_and_finishes_what_is_in_flight() -> None:
         assert answer.endswith(b"ok")
         writer.close()
         await draining
-        (exchange,) = await rig.exchanges()
+        (exchange,) = await proxy.exchanges()
         assert exchange.response is not None
         assert header(exchange.response.headers, "connection") is None
 
     run(serve, scenario)
-
-
-def test_a_port_in_use_is_one_clear_line() -> None:
-    async def scenario(rig: Rig) -> None:
-        taken = Relay(rig.recorder, Upstream("http", Address("127.0.0.1", 1)), Address("127.0.0.1", rig.relay.port))
-        with pytest.raises(UsageError, match=rf"--listen 127\.0\.0\.1:{rig.relay.port}: "):
-            await taken.start()
-
-    run(answering(OK), scenario)
-
-
-def certificate(folder: Path) -> ssl.SSLContext:
-    """A server's own for localhost, self-signed: ``folder/ca.pem`` is what its clients must trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trusted", [True, False])
-def test_an_https_upstream_is_spoken_to_in_http1_where_its_certificate_is_trusted(
-    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-
-    async def scenario(rig: Rig) -> None:
-        answer = await rig.ask(GET)
-        (exchange,) = await rig.exchanges()
-        if trusted:
-            assert answer == OK
-            assert exchange.failure is None
-        else:
-            assert answer.startswith(b"HTTP/1.1 502 ")
-            assert exchange.failure is not None
-            assert exchange.failure.kind is FailureKind.CONNECT
-
-    run(answering(OK), scenario, certificate(tmp_path))

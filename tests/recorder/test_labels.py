@@ -146,6 +146,19 @@ def test_a_vocabulary_that_is_not_small_is_cut_off() -> None:
     assert labeller.other == {"x": len(words) - MOST_VALUES}
 
 
+def test_of_a_vocabulary_that_is_spelled_out_nothing_else_is_kept() -> None:
+    labeller = Labeller(
+        parse_labels(["region=header:x-region:eu,us:east,4711", "tier=body:$.tier:gold", "v=path:1:v2"])
+    )
+    said = ["eu", "us:east", "4711", "hunter2", "EU", "us", "other"]
+    exchanges = [exchange(("x-region", value), body=b'{"tier":"silver"}') for value in said]
+    got = [dict(one.labels) for one in labeller.apply(exchanges)]
+
+    assert [one["region"] for one in got] == ["eu", "us:east", "4711", OTHER, OTHER, OTHER, OTHER]
+    assert got[0] == {"region": "eu", "tier": OTHER, "v": "v2"}
+    assert labeller.other == {"region": 4, "tier": 7}
+
+
 def test_what_cannot_be_looked_at_costs_the_value_and_not_the_exchange() -> None:
     def broken(request: object) -> str:
         raise RuntimeError("a bug of ours")
@@ -174,6 +187,10 @@ def test_without_labels_nothing_changes() -> None:
         ("x=header:Authorization", "credential"),
         ("x=header:x-session-token", "credential"),
         ("x=header:X-My-Api-Key", "credential"),
+        ("x=header:x:", "spell out"),
+        ("x=header:x:a,", "spell out"),
+        ("x=header:x:a b", "spell out"),
+        ("x=header:x:" + ",".join(f"w{n}" for n in range(MOST_VALUES + 1)), "spell out"),
         ("x=path:0", "from 1"),
         ("x=path:-1", "from 1"),
         ("x=path:two", "from 1"),

@@ -12,11 +12,16 @@ from recorder.options import (
     Upstream,
     numbered,
     parse_address,
+    parse_admin,
     parse_duration_ns,
+    parse_limits,
+    parse_log,
     parse_share,
     parse_storage,
     parse_upstream,
+    parse_workers,
 )
+from recorder.recording import Limits
 
 
 @pytest.mark.parametrize(
@@ -195,3 +200,43 @@ def test_a_place_that_cannot_work_is_refused(mistake: str) -> None:
 def test_the_next_free_name_keeps_folder_and_suffix() -> None:
     assert numbered(Path("a/x.tape"), 1) == Path("a/x.tape")
     assert numbered(Path("a/x.tape"), 3) == Path("a/x-3.tape")
+
+
+@pytest.mark.parametrize("out", ["tapes", "s3://b/p"])
+def test_workers_write_into_one_folder(out: str) -> None:
+    assert parse_workers(8, parse_storage(out, state=STATE)) == 8
+
+
+def test_one_file_has_one_worker() -> None:
+    storage = parse_storage("a/x.tape", state=STATE)
+
+    assert parse_workers(1, storage) == 1
+    with pytest.raises(UsageError, match=r"--workers 2: a/x\.tape is one file, .* --out a/x/$"):
+        parse_workers(2, storage)
+
+
+@pytest.mark.parametrize("count", [0, -1, 65])
+def test_a_number_of_workers_that_helps_nobody_is_refused(count: int) -> None:
+    with pytest.raises(UsageError, match="1 to 64"):
+        parse_workers(count, parse_storage("tapes", state=STATE))
+
+
+def test_limits_are_sizes_and_a_body_fits_into_memory() -> None:
+    assert parse_limits("1MiB", "1MiB") == Limits(body=1 << 20, memory=1 << 20)
+    with pytest.raises(UsageError, match="--memory 1MiB: less than one body of --body-limit 2MiB"):
+        parse_limits("2MiB", "1MiB")
+    with pytest.raises(UsageError, match="--body-limit 'much'"):
+        parse_limits("much", "1MiB")
+
+
+def test_metrics_stay_on_this_machine_unless_a_host_is_named() -> None:
+    assert parse_admin(":9090") == Address("127.0.0.1", 9090)
+    assert parse_admin("0.0.0.0:9090") == Address("0.0.0.0", 9090)
+    with pytest.raises(UsageError, match="--admin '9090'"):
+        parse_admin("9090")
+
+
+def test_the_log_is_text_or_json() -> None:
+    assert [parse_log("text"), parse_log("json")] == ["text", "json"]
+    with pytest.raises(UsageError, match="--log 'yaml': write text or json"):
+        parse_log("yaml")

@@ -3,17 +3,13 @@
 import base64
 import http.client
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -21,145 +17,27 @@ import pytest
 from captures.exchange import RUN_HEADER, FailureKind
 from captures.header import source_digest
 from captures.opening import open_capture
+from recorder.record_testing import (
+    ROOT,
+    ROUTE,
+    Model,
+    Recorder,
+    free_port,
+    kept,
+    recording,
+    refused,
+    send,
+    serving,
+    until,
+)
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
-BODY = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1,2],"data":[1.5,%d]}]}'
-PATH = "/v2/models/house/infer"
-
-
-class Upstream(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    held = threading.Event()  # /held answers when it is set
-    reached = threading.Event()
-
-    def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/held":
-            self.reached.set()
-            assert self.held.wait(30)
-        answer = (
-            b'{"model_name":"house","outputs":[{"name":"y","datatype":"FP64","shape":[1],"data":[0.5]}],"echo":"%s"}'
-        )
-        answer %= re.sub(rb"[^a-zA-Z0-9@.]", b"", sent)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.send_header("X-Trace", self.headers.get("Authorization", ""))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-class QuietServer(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Relays are killed on purpose here: a broken pipe is no news."""
 
 
 @pytest.fixture
 def upstream() -> Iterator[int]:
-    Upstream.held.clear()
-    Upstream.reached.clear()
-    server = QuietServer(("127.0.0.1", 0), Upstream)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def free_port() -> int:
-    """Below the ports that the system hands out, so that nobody is given it before we open it."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no free port")
-
-
-class Recorder:
-    """A running recorder and what it says on stderr, line by line."""
-
-    def __init__(self, command: list[str], port: int) -> None:
-        self.port = port
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._news:
-                self.lines.append(line.rstrip("\n"))
-                self._news.notify_all()
-
-    def says(self, pattern: str) -> str:
-        with self._news:
-            found = self._news.wait_for(lambda: [line for line in self.lines if re.search(pattern, line)], timeout=60)
-        assert found, f"{pattern!r} was not said; said: {self.lines}"
-        return str(found[0])
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(60)
-        self._reader.join(60)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
-
-    def spool(self) -> int:
-        children = (
-            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
-        )
-        (child,) = children
-        return int(child)
-
-
-@contextmanager
-def recording(upstream: int, out: Path, *options: str) -> Iterator[Recorder]:
-    port = free_port()
-    recorder = Recorder(
-        [
-            *(sys.executable, str(ROOT / "shadowtape.py"), "record", "--upstream", f"http://127.0.0.1:{upstream}"),
-            *("--listen", f"127.0.0.1:{port}", "--out", str(out), *options),
-        ],
-        port,
-    )
-    try:
-        said = recorder.says("^recording |^shadowtape:")
-        assert said.startswith(f"recording http://127.0.0.1:{port} -> http://127.0.0.1:{upstream} into "), said
-        yield recorder
-    finally:
-        recorder.stop(signal.SIGKILL)
-
-
-def send(port: int, n: int = 1, path: str = PATH, headers: dict[str, str] | None = None) -> list[int]:
-    """Over one connection; the statuses."""
-    statuses = []
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        for number in range(n):
-            connection.request("POST", path, BODY % number, {"Content-Type": "application/json", **(headers or {})})
-            response = connection.getresponse()
-            response.read()
-            statuses.append(response.status)
-    return statuses
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def kept(path: Path) -> int:
-    with open_capture(path) as capture:
-        return len(capture)
+    with serving() as port:
+        yield port
 
 
 def test_the_capture_holds_exactly_what_was_sent_and_none_of_the_secrets(upstream: int, tmp_path: Path) -> None:
@@ -174,7 +52,7 @@ def test_the_capture_holds_exactly_what_was_sent_and_none_of_the_secrets(upstrea
         planted = {"Authorization": f"Bearer {secrets[0]}", "Cookie": f"sid={secrets[3]}", "X-User": secrets[1]}
         with closing(http.client.HTTPConnection("127.0.0.1", recorder.port, timeout=30)) as connection:
             body = f'{{"inputs":[{{"name":"t","datatype":"BYTES","shape":[1],"data":["{secrets[1]} {secrets[2]}"]}}]}}'
-            connection.request("POST", f"{PATH}?q={secrets[2]}", body, planted)
+            connection.request("POST", f"{ROUTE}?q={secrets[2]}", body, planted)
             connection.getresponse().read()
             connection.request("POST", f"/users/{secrets[1]}", b"note=" + secrets[3].encode(), planted)
             connection.getresponse().read()
@@ -265,10 +143,10 @@ def test_what_is_in_flight_at_sigterm_is_finished_and_kept(upstream: int, tmp_pa
         got: list[int] = []
         client = threading.Thread(target=lambda: got.extend(send(recorder.port, path="/held")))
         client.start()
-        assert Upstream.reached.wait(30)
+        assert Model.reached.wait(30)
         recorder.process.send_signal(signal.SIGTERM)
         until(lambda: refused(recorder.port))
-        Upstream.held.set()
+        Model.held.set()
         client.join()
         assert got == [200]
         assert recorder.process.wait(60) == 0
@@ -276,14 +154,6 @@ def test_what_is_in_flight_at_sigterm_is_finished_and_kept(upstream: int, tmp_pa
         (exchange,) = capture.exchanges()
         assert capture.sealed
         assert exchange.failure is None
-
-
-def refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionError:
-        return True
-    return False
 
 
 def cut_off(port: int) -> None:
@@ -296,11 +166,11 @@ def test_a_second_interrupt_leaves_at_once_with_a_readable_capture(upstream: int
         send(recorder.port, 3)
         client = threading.Thread(target=cut_off, args=(recorder.port,))
         client.start()
-        assert Upstream.reached.wait(30)
+        assert Model.reached.wait(30)
         recorder.process.send_signal(signal.SIGINT)
         until(lambda: refused(recorder.port))
         assert recorder.stop(signal.SIGINT) == 130
-        Upstream.held.set()
+        Model.held.set()
         client.join()
         until(lambda: kept(tmp_path / "x.tape") >= 3)
 

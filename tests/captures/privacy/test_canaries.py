@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.exchange import Chunk, Exchange, Flags, Request, Response
+from captures.privacy import canaries
+from captures.privacy.canaries import CANARIES, leaks, self_test
 from captures.privacy.policy import Policy
 from captures.privacy.pseudonymise import Pseudonymiser
 from captures.privacy.scan import audit_exchanges
+from captures.privacy.scan_patterns import patterns_in
 
 KEY = b"k" * 32
 SECRETS = {
@@ -240,3 +243,76 @@ def test_no_secret_survives_in_any_document(document: object, kind: str, target:
     assert audit_exchanges([kept], [secret.encode()]).clean
     if kept.request.body:
         json.loads(kept.request.body)
+
+
+# -- the self-test of a recorder
+
+
+def refusal(**policy: object) -> str:
+    return self_test(Policy.from_data(policy), KEY)
+
+
+def test_the_default_policy_passes_its_self_test() -> None:
+    assert refusal() == ""
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"text": "token"},
+        {"text": "scrub"},
+        {"headers_kept": ["x-customer", "content-type"]},
+        {"rules": [{"header": "x-customer", "do": "keep"}]},
+        {"rules": [{"path": "$.inputs[*].data", "do": "keep"}]},
+        {"rules": [{"path": "$.messages[*].content", "do": "scrub-text"}]},
+        {"rules": [{"segment": "/users/{user}/**", "do": "keep"}]},
+        {"rules": [{"role": "text", "do": "surrogate"}, {"header": "*-for", "do": "truncate-ip"}]},
+    ],
+)
+def test_what_a_policy_names_one_by_one_is_the_users_to_decide(policy: dict[str, object]) -> None:
+    assert refusal(**policy) == ""
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            {"rules": [{"query": "page", "do": "keep"}, {"path": "$..*", "do": "keep"}]},
+            "a planted e-mail in request body of an Open Inference call would be kept (rule 2, path $..*: keep); so would",
+        ),
+        ({"rules": [{"role": "text", "do": "keep"}]}, "(rule 1, role text: keep)"),
+        ({"rules": [{"segment": "*", "do": "keep"}]}, "a call of another path would be kept (rule 1, segment *: keep)"),
+        ({"rules": [{"header": "*-for", "do": "keep"}]}, "request header X-Forwarded-For of an Open Inference call"),
+        ({"paths_kept": ["/users/*"]}, "(field paths_kept)"),
+    ],
+)  # fmt: skip
+def test_what_a_rule_sweeps_up_is_refused_with_the_rule(policy: dict[str, object], said: str) -> None:
+    found = refusal(**policy)
+    assert found.startswith("self-test: ")
+    assert said in found
+    assert "\n" not in found
+    assert not any(canary in found for canary in CANARIES.values())
+
+
+def test_a_leak_that_no_rule_explains_is_our_own_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Pseudonymiser):
+        def apply(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+            return list(exchanges)
+
+    monkeypatch.setattr(canaries, "Pseudonymiser", Forgetful)
+    assert "this is our mistake" in refusal()
+    found = leaks(Policy(), KEY)
+    assert {leak.canary for leak in found} == set(CANARIES)
+    places = {leak.where for leak in found}
+    assert {"request header Cookie of an Open Inference call", "response body of an error page"} <= places
+    assert {"request target of a model of that name", "request method of a model of that name"} <= places
+    assert {
+        "request body of a binary call",
+        "response body of an event stream",
+        "response reason of an error page",
+    } <= places
+
+
+def test_every_canary_is_one_that_the_audit_can_tell_or_a_plain_secret() -> None:
+    told = {kind: patterns_in(canary.encode()) for kind, canary in CANARIES.items()}
+    assert {kind for kind, found in told.items() if not found} == {"name", "UUID", "random letters"}

@@ -1,0 +1,223 @@
+"""The lane: a light mitmproxy layer that relays HTTP/1.1 as bytes, untouched, and frames both directions on the side.
+
+It belongs in the `next_layer` hook of a reverse proxy, above whatever TLS mitmproxy has ended. Bytes are handed on first; what the
+framer makes of them, or fails to, cannot hold them up. One upstream connection per client connection, opened at the client's first
+bytes; when one side goes, the other sees of it what it would have seen without us: the end of a stream, or a reset.
+"""
+
+# mypy: allow-untyped-calls
+# (mitmproxy annotates few of its methods)
+
+import asyncio
+import contextlib
+import socket
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+
+from mitmproxy import ctx
+from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+
+from recorder.board import DELAY_BOUNDS_NS, DELAYS, Count
+from recorder.framer import Framer
+from recorder.recording import Recording
+
+type Commands = layer.CommandGenerator[None]
+
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_LINGER_S = (
+    1.0  # for a client that is still sending when its 502 is there: closing at once could take the answer from it
+)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+
+
+class Lane(layer.Layer):
+    """``now_ns``: time since the zero of the recording. ``draining()``: close connections as soon as nothing is in flight."""
+
+    def __init__(
+        self,
+        context: Context,
+        recording: Recording,
+        now_ns: Callable[[], int],
+        connection_number: int,
+        draining: Callable[[], bool],
+    ) -> None:
+        super().__init__(context)
+        self._client: Connection = context.client
+        self._server: Connection = context.server
+        self._framer = Framer(recording, connection_number)
+        self._row = recording.row
+        self._now_ns = now_ns
+        self._draining = draining
+        self._open = False  # both connections are there, or were
+        self._failed = False
+        self._over = False  # nothing is to come from either
+        self._delay_ns = -1  # of the last bytes of a request; -1: it has been counted
+
+    @property
+    def busy(self) -> bool:
+        """Something is in flight, or may be: of a connection that is no HTTP any more nobody knows."""
+        return not self._over and (self._framer.pending or self._framer.lost)
+
+    def abandon(self) -> None:
+        """The recording ends; the relaying goes on."""
+        with self._guard():
+            self._framer.abandon(self._now_ns())
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """The one inherited wraps every event in another generator, for layers that wait; once open, this one never does."""
+        if self._open and self._paused is None:
+            return self._handle_event(event)
+        return super().handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        kind = type(event)
+        if kind is events.DataReceived:
+            assert isinstance(event, events.DataReceived)
+            if event.connection is not self._client:
+                return self._from_server(event.data)
+            return self._from_client(event.data) if self._open else self._first(event.data)
+        if kind is events.ConnectionClosed:
+            assert isinstance(event, events.ConnectionClosed)
+            return self._client_closed() if event.connection is self._client else self._server_closed()
+        if kind is events.Wakeup:
+            return self._end()
+        return _nothing()
+
+    def _first(self, data: bytes) -> Commands:
+        arrival_ns = self._now_ns()
+        if not self._over and not self._server.connected:
+            error = yield commands.OpenConnection(self._server)
+            if error:
+                yield from self._refused(data, arrival_ns)
+                return
+        self._open = not self._over
+        if self._open:
+            yield from self._from_client(data, arrival_ns)
+
+    def _from_client(self, data: bytes, arrival_ns: int = -1) -> Commands:
+        """``arrival_ns``: where it was before; then the upstream had to be connected to, which is no delay of ours."""
+        now_ns = self._now_ns()
+        yield commands.SendData(self._server, data)
+        self._delay_ns = self._now_ns() - now_ns
+        self._row[Count.RELAYED_IN_BYTES] += len(data)
+        try:
+            self._framer.from_client(data, now_ns if arrival_ns < 0 else arrival_ns)
+        except Exception:  # noqa: BLE001 - the firewall between recording and traffic
+            self._give_up()
+
+    def _from_server(self, data: bytes) -> Commands:
+        now_ns = self._now_ns()
+        yield commands.SendData(self._client, data)
+        row = self._row
+        if self._delay_ns >= 0:
+            delay_ns = self._delay_ns + self._now_ns() - now_ns
+            self._delay_ns = -1
+            row[Count.DELAY_SUM_NS] += delay_ns
+            row[DELAYS + bisect_left(DELAY_BOUNDS_NS, delay_ns)] += 1
+        row[Count.RELAYED_OUT_BYTES] += len(data)
+        try:
+            self._framer.from_server(data, now_ns)
+        except Exception:  # noqa: BLE001 - as above
+            self._give_up()
+        if self._draining() and not self.busy:
+            yield from self._end()
+
+    def _client_closed(self) -> Commands:
+        cut = self._was_cut(self._client)
+        with self._guard():
+            self._framer.client_closed()
+        if cut:
+            self._reset_on_close(self._server)
+        if cut or not (self._open and self.busy and self._server.connected):
+            yield from self._end()
+        else:
+            yield commands.CloseTcpConnection(self._server, half_close=True)
+
+    def _server_closed(self) -> Commands:
+        cut, client_gone = self._was_cut(self._server), self._client.timestamp_end is not None
+        bytes_only = self._framer.lost
+        with self._guard():
+            self._framer.server_closed(self._now_ns(), whole=not cut and not client_gone)
+        if cut:
+            self._reset_on_close(self._client)
+        sending = bytes_only or self._framer.pending
+        if sending and not cut and self._client.state is ConnectionState.OPEN:
+            yield commands.CloseTcpConnection(self._client, half_close=True)
+        else:
+            yield from self._end()
+
+    def _refused(self, data: bytes, arrival_ns: int) -> Commands:
+        """There is no upstream."""
+        now_ns = self._now_ns()
+        with self._guard():
+            self._framer.from_client(data, arrival_ns)
+        answer, sending = self._framer.pending, self._framer.reading
+        with self._guard():
+            self._framer.connect_failed(now_ns)
+        self._over = True
+        if not answer or not self._client.state & ConnectionState.CAN_WRITE:
+            yield from self._end()
+            return
+        yield commands.SendData(self._client, BAD_GATEWAY)
+        if sending and self._client.state is ConnectionState.OPEN:
+            yield commands.CloseTcpConnection(self._client, half_close=True)
+            yield commands.RequestWakeup(_LINGER_S)
+        else:
+            yield from self._end()
+
+    def _end(self) -> Commands:
+        """Nothing more is to be relayed."""
+        now_ns = self._now_ns()
+        with self._guard():
+            self._framer.client_closed()
+            self._framer.server_closed(now_ns, whole=False)
+        self._over = True
+        for connection in (self._server, self._client):
+            if connection.state is not ConnectionState.CLOSED:
+                yield commands.CloseConnection(connection)
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - as above
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Our own code failed. Whatever it was, the traffic goes on."""
+        if self._failed:
+            return
+        self._failed = True
+        with contextlib.suppress(Exception):
+            self._framer.give_up()
+
+    def _was_cut(self, connection: Connection) -> bool:
+        """Whether a connection ended by a reset or the like. mitmproxy tells a layer only that it ended."""
+        stream = self._stream(connection)
+        return stream is not None and stream[0].exception() is not None
+
+    def _reset_on_close(self, connection: Connection) -> None:
+        """Whoever is at the other end must not take this for the end of a message."""
+        stream = self._stream(connection)
+        if stream is not None and (own := stream[1].get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def _stream(self, connection: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        servers = ctx.master.addons.get("proxyserver")
+        handler = servers.connections.get(self._client.id) if servers is not None else None
+        io = handler.transports.get(connection) if handler is not None else None
+        if (
+            io is None
+            or not isinstance(io.reader, asyncio.StreamReader)
+            or not isinstance(io.writer, asyncio.StreamWriter)
+        ):
+            return None
+        return io.reader, io.writer
+
+
+def _nothing() -> Commands:
+    yield from ()
