@@ -2,6 +2,7 @@
 
 import json as jsonlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +31,7 @@ class Found:
     kinds: Counter[str] = field(default_factory=Counter)
     scanned: int = 0
     too_short: int = 0
+    common: int = 0  # known values that are words prompts are replaced by: they are everywhere
 
     def add(self, exchange: int | None, where: str, kind: str) -> None:
         self.kinds[kind] += 1
@@ -87,6 +89,8 @@ def audit(
         _show(console(), capture, found, clean=clean)
     if found.too_short:
         complain(f"--known {known}: {found.too_short} values were not sought, being too short to mean anything")
+    if found.common:
+        complain(f"--known {known}: {found.common} values were not sought, being words that prompts are replaced by")
     if damaged:
         lost = plural(unread, "exchange") if unread else "some bytes"
         complain(f"{capture}: damaged: {lost} not scanned; see `shadowtape verify`")
@@ -98,9 +102,14 @@ def audit(
 def _found(capture: Capture, known: tuple[bytes, ...], ignored: frozenset[str]) -> Found:
     from captures.privacy.scan import scan_exchange, scan_header  # noqa: PLC0415 - not needed to inspect
     from captures.privacy.scan_needles import SHORTEST_SECRET, Needles  # noqa: PLC0415 - as above
+    from captures.privacy.words import may_be_drawn  # noqa: PLC0415 - as above
 
     found = Found(too_short=sum(len(value) < SHORTEST_SECRET for value in known))
-    needles = Needles(known)
+    sought = [value for value in known if len(value) >= SHORTEST_SECRET]
+    if any(_says_words(header.policy) for header in capture.headers):
+        sought = [value for value in sought if not may_be_drawn(value.decode("utf-8", "replace"))]
+        found.common = len(known) - found.too_short - len(sought)
+    needles = Needles(sought)
     for header in capture.headers:
         for where, kind in scan_header(header, needles):
             if kind not in ignored:
@@ -111,6 +120,14 @@ def _found(capture: Capture, known: tuple[bytes, ...], ignored: frozenset[str]) 
             if kind not in ignored:
                 found.add(ordinal, where, kind)
     return found
+
+
+def _says_words(policy: Mapping[str, Any]) -> bool:
+    """Whether prompts may have been replaced by words: a policy that says nothing about them does so."""
+    rules = policy.get("rules")
+    listed = rules if isinstance(rules, Sequence) else ()
+    ruled = any(isinstance(rule, Mapping) and rule.get("do") == "words" for rule in listed)
+    return policy.get("text", "words") == "words" or ruled
 
 
 def _show(console: Console, name: str, found: Found, *, clean: bool) -> None:

@@ -315,9 +315,7 @@ def _joined(chunks: tuple[Chunk, ...]) -> bytes:
 
 def _head(exchange: Exchange, request: Request, response: Response) -> Head:
     detail = exchange.failure.detail if exchange.failure else ""
-    return make_head(
-        request.target, request.http_version, request.headers, response.reason, response.headers, detail
-    )
+    return make_head(request.target, request.http_version, request.headers, response.reason, response.headers, detail)
 
 
 _FROM_ARRIVAL = ("request_ns", "first_byte_ns", "last_byte_ns", "failure_ns")

@@ -63,7 +63,12 @@ def make_exchange(
 
 
 def make_head(
-    target: str, http_version: str, request_headers: Headers, reason: str, response_headers: Headers, failure_detail: str
+    target: str,
+    http_version: str,
+    request_headers: Headers,
+    reason: str,
+    response_headers: Headers,
+    failure_detail: str,
 ) -> Head:
     made = _head(target, http_version, request_headers, reason, response_headers, failure_detail)
     made.__class__ = Head

@@ -8,6 +8,7 @@ one that leaves parts (scrub-text, generalise, …), a name that reads like one,
 import json
 import random
 
+from captures.codecs.codec import Codec, Side
 from captures.codecs.kserve_v1 import KServeV1
 from captures.codecs.oip_v2 import OipV2
 from captures.codecs.opaque import OpaqueCodec
@@ -19,11 +20,17 @@ from captures.privacy.surrogate import Surrogates
 from fuzz import documents
 
 STEPS = ("inputs", "instances", "data", "name", "a", "b", "f0", "f1", "id", "parameters", "datatype", "shape")
+CODECS: tuple[Codec, ...] = (OipV2(), KServeV1(), OpaqueCodec())
+SIDES: tuple[Side, ...] = ("request", "response")
 ROLES = ("feature", "prediction", "text", "identity", "name", "other")
 LEAVES_PARTS = frozenset(
-    ("scrub-text", "generalise", "truncate-ip", "shift-time", "blur", "mask", "surrogate", "redact")
+    ("scrub-text", "generalise", "truncate-ip", "shift-time", "blur", "mask", "surrogate", "redact", "words")
 )
-PARAMETERS = {"generalise": {"step": "7"}, "mask": {"keep_last": 3}, "blur": {"by": "20%"}}
+PARAMETERS: dict[str, dict[str, object]] = {
+    "generalise": {"step": "7"},
+    "mask": {"keep_last": 3},
+    "blur": {"by": "20%"},
+}
 
 
 def case(rng: random.Random) -> None:
@@ -33,8 +40,8 @@ def case(rng: random.Random) -> None:
         body = rng.choice([documents.v2, documents.v1])(rng)
         if rng.random() < 0.3:
             body = documents.broken(body, rng)
-        codec = rng.choice([OipV2(), KServeV1(), OpaqueCodec()])
-        side = rng.choice(["request", "response"])
+        codec: Codec = rng.choice(CODECS)
+        side: Side = rng.choice(SIDES)
         kept = trained.keep(codec, body, side, "p")
         told = trained.explained(codec, body, side)
         assert (told is None) == kept.dropped, "explain and keep differ in what is dropped"

@@ -14,6 +14,7 @@ import socket
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection, ConnectionState
@@ -23,6 +24,7 @@ from mitmproxy.proxy.context import Context
 from recorder.board import DELAY_BOUNDS_NS, DELAYS, Count
 from recorder.framer import Framer
 from recorder.recording import Recording
+from recorder.tap import Taken, Tap
 
 type Commands = layer.CommandGenerator[None]
 
@@ -95,22 +97,31 @@ class Lane(layer.Layer):
                 return
         self._open = not self._over
         if self._open:
+            self._take_over()
             yield from self._from_client(data, arrival_ns)
 
     def _from_client(self, data: bytes, arrival_ns: int = -1) -> Commands:
         """``arrival_ns``: where it was before; then the upstream had to be connected to, which is no delay of ours."""
         now_ns = self._now_ns()
         yield commands.SendData(self._server, data)
+        self._seen_from_client(data, now_ns, now_ns if arrival_ns < 0 else arrival_ns)
+
+    def _seen_from_client(self, data: bytes, now_ns: int, arrival_ns: int) -> None:
         self._delay_ns = self._now_ns() - now_ns
         self._row[Count.RELAYED_IN_BYTES] += len(data)
         try:
-            self._framer.from_client(data, now_ns if arrival_ns < 0 else arrival_ns)
+            self._framer.from_client(data, arrival_ns)
         except Exception:  # noqa: BLE001 - the firewall between recording and traffic
             self._give_up()
 
     def _from_server(self, data: bytes) -> Commands:
         now_ns = self._now_ns()
         yield commands.SendData(self._client, data)
+        self._seen_from_server(data, now_ns)
+        if self._draining() and not self.busy:
+            yield from self._end()
+
+    def _seen_from_server(self, data: bytes, now_ns: int) -> None:
         row = self._row
         if self._delay_ns >= 0:
             delay_ns = self._delay_ns + self._now_ns() - now_ns
@@ -122,8 +133,45 @@ class Lane(layer.Layer):
             self._framer.from_server(data, now_ns)
         except Exception:  # noqa: BLE001 - as above
             self._give_up()
-        if self._draining() and not self.busy:
-            yield from self._end()
+
+    def _take_over(self) -> None:
+        """Without TLS the bytes on both connections are the ones to hand on: from here on they are taken where they are read.
+
+        Bytes that were read before are on their way as events, in the same tasks, so none overtakes another.
+        """
+        handler = self._handler()
+        if handler is None or self._client.tls or self._server.tls:
+            return
+        client, server = handler.transports.get(self._client), handler.transports.get(self._server)
+        if client is None or server is None or not isinstance(client.reader, Tap):
+            return
+        waited: Callable[[], Taken] = handler.drain_writers
+        to_client, to_server, from_server = client.writer, server.writer, server.reader
+        if not isinstance(from_server, asyncio.StreamReader):
+            return
+
+        def take_from_client(data: bytes) -> Taken:
+            if self._over or to_server.is_closing():
+                return False
+            now_ns = self._now_ns()
+            to_server.write(data)
+            self._seen_from_client(data, now_ns, now_ns)
+            return waited() if to_server.transport.get_write_buffer_size() else True
+
+        def take_from_server(data: bytes) -> Taken:
+            if self._over or to_client.is_closing():
+                return False
+            now_ns = self._now_ns()
+            to_client.write(data)
+            self._seen_from_server(data, now_ns)
+            handler.timeout_watchdog.register_activity()
+            if self._draining() and not self.busy:
+                ending: Taken = handler.server_event(events.Wakeup(commands.RequestWakeup(0)))
+                return ending
+            return waited() if to_client.transport.get_write_buffer_size() else True
+
+        client.reader.take = take_from_client
+        server.reader = Tap(from_server, take_from_server)
 
     def _client_closed(self) -> Commands:
         cut = self._was_cut(self._client)
@@ -206,17 +254,20 @@ class Lane(layer.Layer):
             with contextlib.suppress(OSError):
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
-    def _stream(self, connection: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        servers = ctx.master.addons.get("proxyserver")
-        handler = servers.connections.get(self._client.id) if servers is not None else None
+    def _stream(self, connection: Connection) -> tuple[asyncio.StreamReader | Tap, asyncio.StreamWriter] | None:
+        handler = self._handler()
         io = handler.transports.get(connection) if handler is not None else None
         if (
             io is None
-            or not isinstance(io.reader, asyncio.StreamReader)
+            or not isinstance(io.reader, asyncio.StreamReader | Tap)
             or not isinstance(io.writer, asyncio.StreamWriter)
         ):
             return None
         return io.reader, io.writer
+
+    def _handler(self) -> Any:
+        servers = ctx.master.addons.get("proxyserver")
+        return servers.connections.get(self._client.id) if servers is not None else None
 
 
 def _nothing() -> Commands:

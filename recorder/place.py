@@ -90,7 +90,10 @@ class Place:
 
     def close(self) -> None:
         """Kill what still runs; the spool gets a while to seal what it has."""
-        self.kill_worker()
+        if self.worker is not None:
+            kill(self.worker.pid)
+            with suppress(ChildProcessError):  # it was waited for
+                os.waitpid(self.worker.pid, 0)
         self.worker_gone()
         if self.spool is not None:
             self.spool.channel.close()

@@ -30,6 +30,7 @@ from recorder.board import Count
 from recorder.modes import Mode, Tls
 from recorder.recording import Recording
 from recorder.service import Seat
+from recorder.tap import Tap
 from recorder.tls import Certificates, options_for
 
 _POLL_S = 0.02
@@ -168,7 +169,7 @@ class Relay:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._row[Count.OPEN_CONNECTIONS] += 1
         try:
-            await self._instance.handle_stream(reader, writer)
+            await self._instance.handle_stream(Tap(reader), writer)
         finally:
             writer.close()  # mitmproxy does, unless it was told to twice: its second cancelling interrupts the first
             self._row[Count.OPEN_CONNECTIONS] -= 1

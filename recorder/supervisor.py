@@ -140,6 +140,7 @@ class Supervisor:
         if self._options.duration_ns:
             self._reactor.later(self._options.duration_ns / 1e9, self._on_duration)
         self._tick()
+        self._advance()  # a signal may have come already
         self._reactor.run(lambda: self._left)
         return self._code
 

@@ -1,7 +1,7 @@
 """Planted secrets: one of each class in each place, through the very code that will record, before anything is recorded.
 
-What a policy keeps in a place that it names one by one is the user's decision and no leak. What a rule sweeps up with a glob, or what
-gets through without any rule, is.
+What a policy keeps in a place that it names one by one is the user's decision and no leak. What a rule sweeps up with a glob, or
+what gets through without any rule, is.
 """
 
 import gzip

@@ -40,15 +40,12 @@ def recogniser() -> Recogniser:
 
 def _engine() -> _Engine:
     try:
-        AnalyzerEngine = import_module("presidio_analyzer").AnalyzerEngine  # noqa: N806 - a class
+        analyzer = import_module("presidio_analyzer").AnalyzerEngine
     except ImportError:
-        raise UsageError(
-            "recognisers: presidio: not installed; install shadowtape[presidio] and a language model of spaCy"
-        ) from None
+        raise UsageError("recognisers: presidio: not installed; run pip install 'shadowtape[presidio]'") from None
     try:
-        engine: _Engine = AnalyzerEngine()
+        engine: _Engine = analyzer()
     except (OSError, SystemExit, ValueError) as error:  # its language model cannot be found, or fetched
-        raise UsageError(
-            f"recognisers: presidio: cannot be started: {error}; run python -m spacy download en_core_web_lg"
-        ) from None
+        hint = "run python -m spacy download en_core_web_lg"
+        raise UsageError(f"recognisers: presidio: cannot be started: {error}; {hint}") from None
     return engine

@@ -187,6 +187,16 @@ def _lists() -> Mapping[str, tuple[str, ...]]:
     }
 
 
+def may_be_drawn(text: str) -> bool:
+    """Whether a word of the lists is ``text``, or has it inside: replaced prompts say it by accident."""
+    return text.lower() in _all_in_one()
+
+
+@cache
+def _all_in_one() -> str:
+    return "\n".join(word.lower() for words in _lists().values() for word in words)
+
+
 @cache
 def _known() -> frozenset[str]:
     return frozenset(_lists()["latin"])

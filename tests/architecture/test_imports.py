@@ -77,6 +77,7 @@ SHELLS = [
     "*/commands.py",
     "*/*_commands.py",
     "recorder/lane.py",
+    "recorder/tap.py",
     "recorder/addon.py",
     "recorder/board.py",  # shared memory
     "recorder/admin.py",

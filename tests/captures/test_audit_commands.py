@@ -181,3 +181,22 @@ def test_what_the_policy_in_the_header_says_is_looked_at_too(tmp_path: Path, cap
     path = write_example(tmp_path / "a.tape", example_exchanges(1), policy={"labels": ["ada@example.org"]})
     assert shadowtape.run(["audit", str(path)]) == 1
     assert "e-mail in capture header" in capsys.readouterr().out
+
+
+def test_a_known_value_that_is_a_word_of_ours_is_not_sought_where_prompts_are_replaced_by_words(
+    tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "known.txt").write_text("Ability\nmodel.example\n")
+    arguments = ["--known", str(tmp_path / "known.txt"), "--ignore", "e-mail"]
+    words = write_example(tmp_path / "a.tape", [saying(b'["the ability to"]')])
+    tokens = write_example(tmp_path / "b.tape", [saying(b'["the ability to"]')], policy={"text": "token"})
+
+    shadowtape.run(["audit", str(words), *arguments])
+    said = capsys.readouterr()
+    assert "response body" not in said.out
+    assert "1 values were not sought, being words that prompts are replaced by" in said.err
+
+    shadowtape.run(["audit", str(tokens), *arguments])
+    said = capsys.readouterr()
+    assert "known secret in response body" in said.out
+    assert said.err == ""

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import shadowtape
-from captures.frame import Kind
 from captures.opening import open_capture
 from captures.testing import example_exchanges, flip, write_example
 

@@ -169,7 +169,9 @@ def test_values_are_shown_to_who_asks(run: Run) -> None:
 
 def test_an_answer_says_whether_it_still_belongs_to_the_request(run: Run, tmp_path: Path) -> None:
     (tmp_path / "plain.http").write_text('POST /v1/models/m:predict HTTP/1.1\n\n{"instances": [[1.5]]}')
-    (tmp_path / "answer.http").write_text('HTTP/1.1 200 OK\nContent-Type: application/json\n\n{"predictions": [2.512345]}')
+    (tmp_path / "answer.http").write_text(
+        'HTTP/1.1 200 OK\nContent-Type: application/json\n\n{"predictions": [2.512345]}'
+    )
     arguments = ("explain", "--request", "plain.http", "--response", "answer.http")
 
     assert "a recorded answer still belongs to it" in run(*arguments)[1]

@@ -1,381 +1,246 @@
-"""The relay's side of the spool, with the real process behind it; and the files a user names."""
+"""The supervisor with a service of the test's: real forks, a real spool, no mitmproxy."""
 
 import os
-import resource
 import signal
-import threading
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from captures.confessions import Confessions
-from captures.errors import CaptureError, UsageError
-from captures.exchange import Chunk, Exchange
+from captures.errors import UsageError
 from captures.opening import open_capture
-from captures.privacy.policy import Policy
-from captures.testing import example_exchange, write_example
-from recorder.options import Address, Storage
-from recorder.recording import Counts
-from recorder.report import closing_line
-from recorder.supervisor import QUEUE_BYTES, SpoolClient, start_session
-
-KEY = bytes(range(32))
-
-
-def settings(out: Path, **changes: object) -> Mapping[str, object]:
-    return {
-        "path": str(out),
-        "url": "",
-        "rotation": None,
-        "expire_ns": 0,
-        "min_free": 0,
-        "fsync": False,
-        "labels": [],
-        "tape_key": None,
-        "policy": Policy().as_data(),
-        "key": KEY,
-        "sampling_rate": 1.0,
-        "sources": [("127.0.0.1", 8000)],
-        "wall_ns": time.time_ns(),
-        "producer": "shadowtape test",
-        **changes,
-    }
+from recorder.listening import bound, open_port
+from recorder.options import Address, RecordOptions, parse_storage
+from recorder.pace import Pace
+from recorder.reactor import Reactor
+from recorder.recording import Recording
+from recorder.service import Seat
+from recorder.supervisor import run
+from recorder.testing import wire_exchange
 
 
-class Desk:
-    def __init__(self, out: Path, *, queue_bytes: int = QUEUE_BYTES, **changes: object) -> None:
-        self.counts = Counts()
-        self.told: list[str] = []
-        self.notes: list[str] = []
-        self.heard = threading.Event()
-        self.client = SpoolClient(self.counts, self.on_trouble, self.notes.append, queue_bytes=queue_bytes)
-        self.client.start(settings(out, **changes))
-        self.path = Path(self.client.ready())
+class Service:
+    """Records ``exchanges`` when it starts, then does ``then``, if anything."""
 
-    def on_trouble(self, trouble: str) -> None:
-        self.told.append(trouble)
-        self.heard.set()
+    def __init__(self, seat: Seat, recording: Recording, exchanges: int, then: Callable[[], object]) -> None:
+        self._recording, self._exchanges = recording, exchanges
+        self._then = then if seat.worker == 0 else lambda: None
 
-    def offer(self, n: int = 1, exchange: Exchange | None = None) -> int:
-        """How many were taken; the others are counted as a recording counts them."""
-        taken = 0
-        for _ in range(n):
-            self.counts.seen += 1
-            if self.client.offer(exchange or example_exchange()):
-                taken += 1
-            else:
-                self.counts.shed += 1
-        return taken
+    async def start(self) -> None:
+        for number in range(self._exchanges):
+            exchange = wire_exchange(number)
+            if self._recording.admit(exchange.request_head):
+                self._recording.keep(exchange)
+        self._then()
+
+    async def drain(self, timeout_s: float) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
 
-@contextmanager
-def desk(out: Path, **options: object) -> Iterator[Desk]:
-    opened = Desk(out, **options)  # type: ignore[arg-type]  # passed on as they are
-    try:
-        yield opened
-    finally:
-        opened.client.close()
+def stop() -> None:
+    os.kill(os.getppid(), signal.SIGTERM)
 
 
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def refuse() -> None:
+    raise UsageError("this cannot work")
 
 
-def kept(path: Path) -> int:
-    with open_capture(path) as capture:
-        return len(capture)
-
-
-@pytest.mark.slow
-def test_what_is_offered_is_sealed_at_the_end_with_an_account(tmp_path: Path) -> None:
-    with desk(tmp_path / "x.tape") as opened:
-        assert opened.offer(300) == 300
-    report = opened.client.close()
-    assert (report.kept, report.trouble, report.confessions.seen) == (300, "", 300)
-    with open_capture(opened.path) as capture:
-        assert (len(capture), capture.sealed, capture.confessions) == (300, True, report.confessions)
-        header = capture.header
-        assert (header.kind, header.policy, header.policy_digest) == ("recording", Policy().as_data(), Policy().digest)
-        assert len(header.source_digests) == 1
-    assert KEY not in opened.path.read_bytes()
-    assert "recorded 300 of 300 exchanges" in closing_line(report)
-
-
-@pytest.mark.slow
-def test_an_existing_output_gives_the_next_free_name(tmp_path: Path) -> None:
-    (tmp_path / "x.tape").write_bytes(b"")
-    (tmp_path / "x-2.tape").write_bytes(b"")
-    with desk(tmp_path / "x.tape") as opened:
-        assert opened.path == tmp_path / "x-3.tape"
-
-
-@pytest.mark.slow
-def test_a_stuck_spool_makes_offers_fail_not_wait_and_what_was_taken_is_kept(tmp_path: Path) -> None:
-    big = example_exchange()
-    with desk(tmp_path / "x.tape", queue_bytes=1 << 20) as opened:
-        os.kill(opened.client.pid, signal.SIGSTOP)
-        taken = opened.offer(3000, big)
-        assert 0 < taken < 3000
-        os.kill(opened.client.pid, signal.SIGCONT)
-    report = opened.client.close()
-    assert (report.kept, report.confessions.shed, report.confessions.seen) == (taken, 3000 - taken, 3000)
-
-
-@pytest.mark.slow
-def test_a_killed_spool_is_told_once_and_the_flushed_part_is_readable(tmp_path: Path) -> None:
-    with desk(tmp_path / "x.tape") as opened:
-        opened.offer(10)
-        until(lambda: kept(opened.path) == 10)
-        os.kill(opened.client.pid, signal.SIGKILL)
-        assert opened.heard.wait(30)
-        assert opened.offer(5) == 0
-    report = opened.client.close()
-    assert opened.told == ["the spool process died (signal 9)"]
-    assert (report.confessions.seen, report.trouble) == (15, opened.told[0])
-    with open_capture(opened.path) as capture:
-        assert (len(capture), capture.sealed, len(capture.damage)) == (10, False, 0)
-
-
-@pytest.mark.slow
-def test_a_full_disk_stops_the_recording_is_told_once_and_all_is_accounted_for(tmp_path: Path) -> None:
-    with desk(tmp_path / "x.tape") as opened:
-        opened.offer(10)
-        until(lambda: kept(opened.path) == 10)
-        size = opened.path.stat().st_size
-        resource.prlimit(opened.client.pid, resource.RLIMIT_FSIZE, (size + 100, size + 100))
-        opened.offer(500)
-        assert opened.heard.wait(30)
-        opened.offer(7)
-    report = opened.client.close()
-    assert opened.told == [f"{opened.path}: cannot write: File too large"]
-    assert (report.kept, report.confessions.shed) == (10, 507)
-    with open_capture(opened.path) as capture:
-        assert (len(capture), capture.sealed) == (10, False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["removed", "replaced"])
-def test_an_output_that_vanished_is_told_once(tmp_path: Path, how: str) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    with desk(folder / "x.tape") as opened:
-        opened.offer(10)
-        until(lambda: kept(opened.path) == 10)
-        opened.path.unlink()
-        if how == "removed":
-            folder.rmdir()
-        else:
-            opened.path.write_bytes(b"something else")
-        opened.offer(5)
-        assert opened.heard.wait(30)
-    report = opened.client.close()
-    assert opened.told == [f"{opened.path}: the file is gone from its folder (removed or replaced)"]
-    assert (report.kept, report.confessions.shed) == (0, 15)
-
-
-@pytest.mark.slow
-def test_signals_meant_for_the_relay_do_not_end_the_spool(tmp_path: Path) -> None:
-    with desk(tmp_path / "x.tape") as opened:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(opened.client.pid, number)
-        opened.offer(3)
-    assert opened.client.close().kept == 3
-
-
-@pytest.mark.slow
-def test_neither_key_nor_policy_is_in_the_process_list_or_the_environment(tmp_path: Path) -> None:
-    with desk(tmp_path / "x.tape") as opened:
-        shown = Path(f"/proc/{opened.client.pid}/cmdline").read_bytes()
-        shown += Path(f"/proc/{opened.client.pid}/environ").read_bytes()
-    assert KEY not in shown
-    assert KEY.hex().encode() not in shown
-    assert b"headers_kept" not in shown
-
-
-@pytest.mark.slow
-def test_a_spool_that_refuses_says_why(tmp_path: Path) -> None:
-    client = SpoolClient(Counts(), lambda trouble: None)
-    client.start(settings(tmp_path / "missing" / "x.tape"))
-    with pytest.raises(UsageError, match="missing"):
-        client.ready()
-
-
-@pytest.mark.slow
-def test_a_session_is_recorded_under_the_policy_and_key_it_was_given(tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text("labels: [approved]\n")
-    (tmp_path / "keys").mkdir()
-    called: list[str] = []
-    session = start_session(
-        Storage(out="x.tape", path=tmp_path / "x.tape"),
-        policy=tmp_path / "policy.yaml",
-        key=tmp_path / "keys" / "k",
-        sampling_rate=0.5,
-        sources=[Address("127.0.0.1", 1)],
-        on_trouble=called.append,
-        on_note=called.append,
-        meanwhile=lambda: called.append("meanwhile"),
+def recorded(
+    tmp_path: Path,
+    then: Callable[[], object],
+    *,
+    exchanges: int = 0,
+    workers: int = 1,
+    duration_ns: int = 0,
+    policy: Path | None = None,
+) -> int:
+    options = RecordOptions(
+        listen=Address("127.0.0.1", 0),
+        storage=parse_storage(str(tmp_path / "tapes"), state=tmp_path),
+        workers=workers,
+        duration_ns=duration_ns,
+        policy=policy,
     )
-    report = session.close()
-    assert called == ["meanwhile"]
-    assert report.kept == 0
-    with open_capture(Path(session.path)) as capture:
-        assert capture.header.sampling_rate == 0.5
-        assert capture.header.key_id
+
+    def make(seat: Seat, recording: Recording) -> Service:
+        return Service(seat, recording, exchanges, then)
+
+    return run(options, lambda: make, lambda listen: f"from {listen.host}")
 
 
-FOLDER = {"size_bytes": 1, "every_ns": 0, "keep_bytes": 0, "keep_ns": 0}
+def children() -> list[str]:
+    """Zombies included."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
 
 
-def numbered(number: int) -> Exchange:
-    """An exchange that does not compress away."""
-    raw = example_exchange(arrival_ns=number**3, connection=number)
-    body = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1],"data":[%d.%d]}]}' % (number % 7, number**5)
-    return replace(raw, request=replace(raw.request, chunks=(Chunk(raw.request.end_ns, body),), size=len(body)))
-
-
-def by_file(folder: Path) -> list[Confessions]:
-    found = []
-    for path in sorted(folder.iterdir()):
+@pytest.mark.slow
+def test_workers_record_until_a_signal_and_one_line_has_the_sums(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert recorded(tmp_path, stop, exchanges=7, workers=2) == 0
+    said = capfd.readouterr().err.splitlines()
+    folder = tmp_path / "tapes"
+    assert said[0] == f"recording from 127.0.0.1 into {folder}"
+    assert said[1].startswith(f"recorded 14 of 14 exchanges into {folder} (shed 0,")
+    assert (len(said), said[1].endswith("; 2 files")) == (2, True)
+    for path in folder.iterdir():
         with open_capture(path) as capture:
-            assert capture.damage == ()
-            found.append(capture.confessions)
-    return found
-
-
-def written(folder: Path) -> int:
-    return sum(kept(path) for path in folder.iterdir())
+            assert (len(capture), capture.sealed) == (7, True)
+    assert children() == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.slow
-def test_a_folder_takes_one_file_after_another_and_the_sums_are_right(tmp_path: Path) -> None:
-    folder = tmp_path / "tapes"
-    with desk(folder, rotation=FOLDER, queue_bytes=1 << 20) as opened:
-        assert opened.path == folder
-        os.kill(opened.client.pid, signal.SIGSTOP)
-        opened.offer(2000)  # more than the queue takes
-        os.kill(opened.client.pid, signal.SIGCONT)
-        until(lambda: written(folder) > 0)
-        opened.offer(500)
-    report = opened.client.close()
-    files = by_file(folder)
-    assert (report.files, report.trouble, len(files)) == (len(files), "", len(files))
-    assert sum(each.seen for each in files) == report.confessions.seen == 2500
-    assert sum(each.shed for each in files) == report.confessions.shed > 0
-    assert report.kept == written(folder) == 2500 - report.confessions.shed
-    with open_capture(max(folder.iterdir())) as capture:
-        assert capture.header.number == len(files)
-        assert capture.sealed
+def test_a_service_that_refuses_is_a_usage_error_and_nothing_runs_on(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="this cannot work"):
+        recorded(tmp_path, refuse)
+    assert children() == []
 
 
 @pytest.mark.slow
-def test_a_killed_spool_leaves_sealed_files_and_one_that_is_readable(tmp_path: Path) -> None:
-    folder = tmp_path / "tapes"
-    with desk(folder, rotation=FOLDER) as opened:
-        opened.offer(10)
-        until(lambda: written(folder) == 10)
-        opened.offer(10)
-        until(lambda: written(folder) == 20)
-        os.kill(opened.client.pid, signal.SIGKILL)
-        assert opened.heard.wait(30)
-    assert opened.client.close().confessions.seen == 20
-    sealed = []
-    for path in sorted(folder.iterdir()):
-        with open_capture(path) as capture:
-            assert capture.damage == ()
-            sealed.append(capture.sealed)
-    assert all(sealed[:-1])  # the last one too, where the kill came between two files
-    assert written(folder) == 20
+def test_a_worker_that_dies_again_and_again_is_started_slowly_and_that_is_said_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first one lives: a recorder that cannot start at all says so and leaves."""
+    starts = tmp_path / "starts"
 
+    def die() -> None:
+        with starts.open("a", encoding="ascii") as file:
+            file.write(f"{time.monotonic()}\n")
+        lines = starts.read_text(encoding="ascii").splitlines()
+        if len(lines) == 6:
+            stop()
+        elif len(lines) > 1:
+            os._exit(3)
+        else:
+            os.posix_spawn("/bin/sh", ["sh", "-c", f"sleep 1.5; kill -9 {os.getpid()}"], {})
 
-@pytest.mark.slow
-def test_a_full_disk_in_a_folder_keeps_what_was_sealed_and_accounts_for_all(tmp_path: Path) -> None:
-    folder = tmp_path / "tapes"
-    with desk(folder, rotation={**FOLDER, "size_bytes": 1 << 20}) as opened:
-        opened.offer(10)
-        until(lambda: written(folder) == 10)
-        (path,) = folder.iterdir()
-        size = path.stat().st_size
-        resource.prlimit(opened.client.pid, resource.RLIMIT_FSIZE, (size + 1000, size + 1000))
-        for number in range(1000):
-            opened.offer(1, numbered(number))
-        assert opened.heard.wait(30)
-        opened.offer(7)
-    report = opened.client.close()
-    assert opened.told == [f"{folder}: cannot write: File too large"]
-    assert (report.kept, report.confessions.shed, report.confessions.seen) == (10, 1007, 1017)
-    with open_capture(path) as capture:
-        assert (len(capture), capture.sealed, capture.damage) == (10, True, ())  # the footer fitted
-        assert capture.confessions.seen == 10 + capture.confessions.shed
-
-
-@pytest.mark.slow
-def test_below_the_floor_recording_does_not_start(tmp_path: Path) -> None:
-    client = SpoolClient(Counts(), lambda _: None)
-    client.start(settings(tmp_path / "x.tape", min_free=1 << 60))
-    with pytest.raises(UsageError, match=r"x.tape: the disk has .* left, less than the .* of --min-free"):
-        client.ready()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_retention_is_told_and_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "tapes"
-    folder.mkdir()
-    old = write_example(folder / "20200101T000000Z-000001.tape", [example_exchange()])
-    os.utime(old, ns=(0, 10**18))
-    with desk(folder, rotation={**FOLDER, "keep_ns": 86_400 * 10**9}) as opened:
-        opened.offer(3)
-    report = opened.client.close()
-    assert not old.exists()
-    assert report.removed == 1
-    assert report.removed_bytes > 0
-    assert "; 1 file removed by retention (" in closing_line(report)
-    assert len(opened.notes) == 1
-    assert opened.notes[0].startswith(f"{folder}: 1 older file removed")
-
-
-@pytest.mark.slow
-def test_a_recording_can_be_encrypted_labelled_and_made_to_expire(tmp_path: Path) -> None:
-    path = tmp_path / "x.tape"
-    tape_key = bytes(range(100, 132))
-    secret = "jane.doe@example.com"
-    raw = example_exchange()
-    known = replace(raw, request=replace(raw.request, headers=(("X-Region", "eu-west"),)))
-    planted = replace(raw, request=replace(raw.request, headers=(("X-Region", secret),)))
-    labels = ["region=header:x-region", "op=path:4"]
-    with desk(path, tape_key=tape_key, labels=labels, expire_ns=3_600 * 10**9, fsync=True) as opened:
-        opened.offer(2, known)
-        opened.offer(3, planted)
-    report = opened.client.close()
-    assert report.other == {"region": 3}
-    assert "; label values kept as other: region 3" in closing_line(report)
-    for hidden in (b"eu-west", b"house", tape_key, tape_key.hex().encode(), secret.encode()):
-        assert hidden not in path.read_bytes()
-    with pytest.raises(CaptureError):
-        open_capture(path)
-    with open_capture(path, key=tape_key) as capture:
-        assert capture.header.labels == ("op", "region")
-        assert 0 < capture.header.expires_ns - time.time_ns() <= 3_600 * 10**9
-        assert capture.sealed
-        exchanges = list(capture.exchanges())
-    assert [dict(each.labels) for each in exchanges] == [
-        {"op": "infer", "region": region} for region in ["eu-west"] * 2 + ["other"] * 3
+    assert recorded(tmp_path, die) == 0
+    said = capfd.readouterr().err.splitlines()
+    assert [line for line in said if "again and again" in line] == [
+        "worker process 1 died (exit code 3) right after its start, again and again: it is started at most 10 times a second"
     ]
-    assert secret not in repr(exchanges)
+    assert len([line for line in said if line.endswith(": replaced; its open connections are lost")]) == 2
+    times = [float(line) for line in starts.read_text(encoding="ascii").splitlines()]
+    assert times[-1] - times[1] > 0.25  # four starts
 
 
 @pytest.mark.slow
-def test_the_environment_alone_encrypts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHADOWTAPE_TAPE_KEY", "ab" * 32)
-    with desk(tmp_path / "x.tape") as opened:
-        opened.offer()
-    opened.client.close()
-    with open_capture(tmp_path / "x.tape") as capture:
-        assert (capture.encrypted, len(capture)) == (False, 1)
+def test_the_end_of_the_recording_is_not_the_end_of_the_service(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stop_later() -> None:
+        os.posix_spawn("/bin/sh", ["sh", "-c", f"sleep 1.5; kill -TERM {os.getppid()}"], {})
+
+    assert recorded(tmp_path, stop_later, exchanges=3, duration_ns=10**8) == 0
+    said = capfd.readouterr().err.splitlines()
+    assert said[1].startswith("--for is over, relaying goes on: recorded 3 of 3 exchanges into ")
+    assert len(said) == 2
+
+
+@pytest.mark.slow
+def test_without_a_policy_file_a_reload_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def reload() -> None:
+        os.kill(os.getppid(), signal.SIGHUP)
+        stop()
+
+    assert recorded(tmp_path, reload) == 0
+    assert (
+        "policy not reloaded, the old one stays: there is no --policy file to read again"
+        in capfd.readouterr().err.splitlines()
+    )
+
+
+def test_a_port_in_use_is_a_usage_error_with_its_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=rf"--listen 127.0.0.1:{port}: Address already in use; name another"):
+            bound(Address("127.0.0.1", port))
+
+
+def test_a_port_that_was_bound_and_taken_meanwhile_is_a_usage_error() -> None:
+    first, where = bound(Address("127.0.0.1", 0))
+    second, _ = bound(where)
+    with first, second:
+        open_port(first, where)
+        with pytest.raises(UsageError, match="Address already in use"):
+            open_port(second, where)
+
+
+def test_a_name_that_is_nobody_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"--listen no\.such\.host\.invalid:1: "):
+        bound(Address("no.such.host.invalid", 1))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+def test_a_bound_port_is_known_before_anybody_can_connect(host: str) -> None:
+    try:
+        listener, where = bound(Address(host, 0))
+    except UsageError:
+        pytest.skip("no such protocol on this machine")
+    with listener:
+        assert where.port > 0
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((here, where.port), timeout=5)
+        open_port(listener, where)
+        socket.create_connection((here, where.port), timeout=5).close()
+
+
+def test_who_lived_long_is_started_at_once_and_who_dies_on_and_on_later_and_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("recorder.pace.time.monotonic", lambda: now)
+    pace = Pace(longest_s=10.0)
+    pace.began()
+    now += 60
+    assert (pace.again, pace.wait_s()) == (False, 0.0)
+    waits = []
+    for _ in range(9):
+        pace.began()
+        waits.append(pace.wait_s())
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert pace.again
+    assert [pace.worth_saying(), pace.worth_saying()] == [True, False]
+    now += 60
+    assert (pace.wait_s(), pace.again, pace.worth_saying()) == (0.0, False, True)
+
+
+def test_a_reactor_tells_of_signals_children_timers_and_gives_the_signals_back() -> None:
+    before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGCHLD)
+    told: list[object] = []
+    reactor = Reactor()
+    try:
+        reactor.on_signal(signal.SIGUSR1, lambda: told.append("signal"))
+        pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 3"], {})
+
+        def poll() -> int | None:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            return os.waitstatus_to_exitcode(status) if found else None
+
+        reactor.child(poll, told.append)
+        reactor.later(0.001, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        reactor.later(10, lambda: told.append("late"))
+        reactor.run(lambda: len(told) == 2)
+    finally:
+        reactor.close()
+    assert sorted(map(str, told)) == ["3", "signal"]
+    assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGCHLD)) == before
+
+
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    reactor = Reactor()
+    try:
+        reactor.on_signal(signal.SIGHUP, lambda: pytest.fail("nohup means it"))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        reactor.close()
+        signal.signal(signal.SIGHUP, before)

@@ -1,6 +1,6 @@
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from ipaddress import ip_address
 
@@ -8,19 +8,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from captures.privacy.actions import ON_TEXT, Do, on_number, on_text
+from captures.privacy.actions import ON_TEXT, Do, do_of, on_number, on_text
 from captures.privacy.look_alikes import is_card, is_iban, look_alike, with_luhn
 from captures.privacy.policy_rule import ACTIONS, PolicyRule
-from captures.privacy.rules import do_of
 from captures.privacy.surrogate import Surrogates, is_token, machine_bound
 
 KEY = Surrogates(b"k" * 32)
 OTHER_KEY = Surrogates(b"o" * 32)
-PARAMETERS = {"generalise": {"step": "10"}, "mask": {"keep_last": 2}, "blur": {"by": "5%"}}
+PARAMETERS: dict[str, dict[str, object]] = {
+    "generalise": {"step": "10"},
+    "mask": {"keep_last": 2},
+    "blur": {"by": "5%"},
+}
 IBANS = ("GB82 WEST 1234 5698 7654 32", "DE89370400440532013000", "FR1420041010050500013M02606")
 CARDS = ("4111 1111 1111 1111", "5555555555554444", "3714-496353-98431")
 
 integers = st.integers(-(2**64) + 1, 2**64 - 1)
+days_of_our_time = st.integers(631_152_000, 1_893_456_000).map(lambda at: datetime.fromtimestamp(at, UTC))
 numbers = st.one_of(
     integers.map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
@@ -164,13 +168,10 @@ def test_what_is_no_instant_gets_other_digits() -> None:
         assert on_number(each, "12345", KEY, "x") == KEY.integer("x", "12345")
 
 
-@given(
-    st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1)), st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1))
-)
+@given(days_of_our_time, days_of_our_time)
 def test_shifted_times_keep_their_intervals_and_their_format(one: datetime, other: datetime) -> None:
-    one, other = one.replace(microsecond=0), other.replace(microsecond=0)
     shift = do("shift-time", up_to="30d")
-    moved = [datetime.fromisoformat(on_text(shift, f"{at:%Y-%m-%dT%H:%M:%S}Z", KEY, "x")[:-1]) for at in (one, other)]
+    moved = [datetime.fromisoformat(on_text(shift, f"{at:%Y-%m-%dT%H:%M:%S}Z", KEY, "x")) for at in (one, other)]
 
     assert moved[1] - moved[0] == other - one
     assert timedelta(hours=1) <= one - moved[0] <= timedelta(days=30)
@@ -184,7 +185,7 @@ def test_shifted_epochs_keep_their_width_and_agree_with_dates(seconds: int, scal
 
     assert len(moved) == len(str(value))
     written = on_text(shift, "2024-05-17T13:45:10Z", KEY, "x")
-    offset = datetime(2024, 5, 17, 13, 45, 10) - datetime.fromisoformat(written[:-1])
+    offset = datetime.fromisoformat("2024-05-17T13:45:10Z") - datetime.fromisoformat(written)
     assert value - int(moved) == offset // timedelta(seconds=1) * scale
 
 

@@ -77,7 +77,7 @@ def test_what_is_no_pattern_says_so(text: str) -> None:
 @given(st.lists(st.sampled_from([".a", ".*", "[*]", "[0]", "..a", "..*", "['b c']"]), max_size=5), st.data())
 def test_patterns_agree_with_their_definition(steps: list[str], data: st.DataObject) -> None:
     """Against the slowest way to say it: every split of the path."""
-    path = tuple(data.draw(st.lists(st.sampled_from(["a", "b c", 0, 1]), max_size=5)))
+    path: tuple[str | int, ...] = tuple(data.draw(st.lists(st.sampled_from(["a", "b c", 0, 1]), max_size=5)))
     pattern = pattern_of("$" + "".join(steps))
 
     def ends(at: int, left: int) -> set[int]:
@@ -345,7 +345,7 @@ def test_sides_of_headers_are_told_apart() -> None:
 
 
 def test_an_id_joins_across_header_query_path_and_body_in_its_domain() -> None:
-    written = (
+    written: tuple[dict[str, object], ...] = (
         {"header": "x-user", "do": "surrogate", "domain": "user"},
         {"query": "user", "do": "surrogate", "domain": "user"},
         {"segment": "/users/{user}/score", "do": "surrogate", "domain": "user"},

@@ -1,7 +1,7 @@
 """The list, what stays and what goes, and the number of tokens.
 
-Tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR holds the vocabulary (a test never downloads one); by a
-small table of counts everywhere.
+Tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR holds the vocabulary (a test never downloads
+one); by a small table of counts everywhere.
 """
 
 import os
@@ -97,7 +97,7 @@ def test_prose_is_told_from_ids(text: str, several: bool) -> None:
     ("text", "script"),
     [
         ("Привет, как дела сегодня?", r"[\u0400-\u04ff]"),
-        ("你好世界，今天天气很好。", r"[\u4e00-\u9fff]"),
+        ("你好世界。今天天气很好。", r"[\u4e00-\u9fff]"),
         ("今日はとても良い天気です", r"[\u3040-\u30ff\u4e00-\u9fff]"),
         ("안녕하세요 반갑습니다", r"[\uac00-\ud7af]"),
         ("كيف حالك اليوم", r"[\u0600-\u06ff]"),
@@ -123,7 +123,10 @@ def test_no_text_makes_it_fail(text: str) -> None:
     in_words(text, KEY, "text").encode()
 
 
-SECRETS = "ada@x.org 4111 1111 1111 1111 GB82WEST12345698765432 078-05-1120 phone +1-202-555-0147 client 203.0.113.77 key AKIAIOSFODNN7CANARYX"
+SECRETS = (
+    "ada@x.org 4111 1111 1111 1111 GB82WEST12345698765432 078-05-1120 "
+    "phone +1-202-555-0147 client 203.0.113.77 key AKIAIOSFODNN7CANARYX"
+)
 
 
 def test_audit_finds_nothing_in_what_comes_out() -> None:
@@ -145,10 +148,11 @@ def test_the_list_has_no_doubles_and_nothing_that_sounds_like_a_secret() -> None
 
 # Counted once with the vocabulary of cl100k_base: words that are more than one token in it; all others are one.
 COUNTED_TEXT = """
-the committee has not yet published its recommendations on the postponement of the excavation because unprecedented rainfall had damaged
-the surrounding villages and volunteers were needlessly reassigned while the bookkeeper misplaced two receipts nobody remembered who
-refurbished the lighthouse or when its caretaker resigned but the townspeople suspected mismanagement and an ombudsman was appointed to
-investigate the allegations thoroughly before the harvest festival
+the committee has not yet published its recommendations on the postponement of the excavation because unprecedented
+rainfall had damaged the surrounding villages and volunteers were needlessly reassigned while the bookkeeper
+misplaced two receipts nobody remembered who refurbished the lighthouse or when its caretaker resigned but the
+townspeople suspected mismanagement and an ombudsman was appointed to investigate the allegations thoroughly before
+the harvest festival
 """
 COUNTED = {
     "postponement": 2, "needlessly": 2, "reassigned": 2, "bookkeeper": 2, "lighthouse": 2, "caretaker": 2, "townspeople": 2,
