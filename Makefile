@@ -57,6 +57,9 @@ lock: | $(UV)
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version $(UV_PYTHON) \
 	  --custom-compile-command 'make lock' --extra demo --extra parquet --extra s3 --group build --group lint --group tests \
 	  --output-file requirements.lock pyproject.toml
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version $(UV_PYTHON) --no-annotate \
+	  --custom-compile-command 'make lock: what an image needs of requirements.lock' --extra s3 --group build \
+	  --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-out bench-out build dist

@@ -126,7 +126,7 @@ class Intake:
         row = self._row
         lost = counts[Count.BEGAN] - left_out(counts) - (row[Count.RECEIVED] - later)
         row[Count.LOST] = max(row[Count.LOST], lost)
-        self._hear(counts[:TOLD])
+        self._hear(list(counts[:TOLD]))
 
     def flush(self) -> bool:
         """Commit what is pending with the current confessions. False: nothing had changed, or there is trouble."""
@@ -174,7 +174,9 @@ class Intake:
 
     def _hear(self, counts: Sequence[int]) -> None:
         """Of two workers, the later one has counted on from where the earlier one was."""
-        if len(counts) == TOLD and counts[Count.SEEN] >= self._told[Count.SEEN]:
+        if not (isinstance(counts, Sequence) and len(counts) == TOLD and set(map(type, counts)) == {int}):
+            return
+        if min(counts) >= 0 and counts[Count.SEEN] >= self._told[Count.SEEN]:
             self._told = counts
 
     def _chosen(self, exchanges: list[Exchange], wanted: Wanted) -> list[Exchange]:

@@ -12,7 +12,7 @@ from captures.exchange import Exchange, Flags
 from recorder.board import Count
 from recorder.intake import Apply, Intake, describe
 from recorder.testing import FakeTape, as_they_are, frames, new_row, told
-from recorder.totals import over, unsettled
+from recorder.totals import TOLD, over, unsettled
 
 
 class Rig:
@@ -279,11 +279,11 @@ def test_a_frame_that_is_not_one_is_counted(broken: object) -> None:
     assert rig.intake.confessions() == Confessions(seen=2, hook_errors=1)
 
 
-@pytest.mark.parametrize("counts", [[], [1, 2], None])
+@pytest.mark.parametrize("counts", [[], [1, 2], None, 5, [-1] * TOLD, ["many"] * TOLD, [True] * TOLD, b"x" * TOLD])
 def test_counts_that_are_none_change_nothing(counts: Any) -> None:
     rig = Rig()
     rig.intake.take(frames(1, own=3))
-    rig.intake.take([(counts, None)] if counts is not None else [])
+    rig.intake.take([(counts, None)])
     assert rig.intake.confessions() == Confessions(seen=4, own=3)
 
 

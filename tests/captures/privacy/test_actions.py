@@ -308,3 +308,9 @@ def test_scrubbing_twice_leaves_tokens_alone() -> None:
 @given(st.text(alphabet="a1@.:-+ [](){}%/_AZ09", max_size=300))
 def test_scrubbing_never_fails(text: str) -> None:
     on_text(do("scrub-text"), text, KEY, "text")
+
+
+@pytest.mark.parametrize("piece", ["a", "1", "1 ", ":", "a@", "eyJ", "eyJaaaaaaaa.", "AB12 ", "://", "2024-01-01T"])
+def test_no_text_takes_longer_than_its_length(piece: str) -> None:
+    """Quadratic patterns would take minutes here: the timeout of the tests is the limit."""
+    assert on_text(do("scrub-text"), piece * 20_000, KEY, "text")
