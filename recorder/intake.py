@@ -174,7 +174,7 @@ class Intake:
 
     def _hear(self, counts: Sequence[int]) -> None:
         """Of two workers, the later one has counted on from where the earlier one was."""
-        if not (isinstance(counts, Sequence) and len(counts) == TOLD and set(map(type, counts)) == {int}):
+        if not (isinstance(counts, list | tuple) and len(counts) == TOLD and set(map(type, counts)) == {int}):
             return
         if min(counts) >= 0 and counts[Count.SEEN] >= self._told[Count.SEEN]:
             self._told = counts

@@ -2,7 +2,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures.codecs.body import Role
@@ -75,6 +75,7 @@ def test_what_is_no_pattern_says_so(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from([".a", ".*", "[*]", "[0]", "..a", "..*", "['b c']"]), max_size=5), st.data())
+@settings(deadline=None)
 def test_patterns_agree_with_their_definition(steps: list[str], data: st.DataObject) -> None:
     """Against the slowest way to say it: every split of the path."""
     path: tuple[str | int, ...] = tuple(data.draw(st.lists(st.sampled_from(["a", "b c", 0, 1]), max_size=5)))
@@ -282,6 +283,7 @@ rows = st.fixed_dictionaries(
 
 
 @given(st.lists(st.lists(rows, min_size=1, max_size=2), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_a_body_is_ruled_alike_whatever_came_before_it(values: list[list[dict[str, object]]]) -> None:
     trained = Bodies(RULED, KEY, derived=False)
     for instances in values * 3:

@@ -9,7 +9,7 @@ import re
 from importlib import resources
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures.privacy import words
@@ -119,6 +119,7 @@ def test_what_could_hide_a_message_is_left_out() -> None:
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_no_text_makes_it_fail(text: str) -> None:
     in_words(text, KEY, "text").encode()
 
