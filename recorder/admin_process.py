@@ -13,7 +13,7 @@ from recorder.pace import Pace
 from recorder.place import kill
 from recorder.reactor import Reactor
 from recorder.spool_process import death_of
-from recorder.worker import Closable, in_child, reaped
+from recorder.worker import Closable, forked, reaped
 
 type Forbidden = Callable[[], Iterable[Closable]]
 
@@ -34,9 +34,7 @@ class AdminProcess:
             return
         self._pace.began()
         ours, theirs = pair()
-        pid = os.fork()
-        if not pid:
-            in_child(lambda: self._serve(theirs), [ours, *self._forbidden()])
+        pid = forked(lambda: self._serve(theirs), lambda: [ours, *self._forbidden()])
         theirs.close()
         self._pid, self._control = pid, ours
         self._reactor.child(lambda: reaped(pid), self._ended)

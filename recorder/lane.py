@@ -20,6 +20,7 @@ from mitmproxy import ctx
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.server import ConnectionHandler
 
 from recorder.board import DELAY_BOUNDS_NS, DELAYS, Count
 from recorder.framer import Framer
@@ -32,6 +33,7 @@ BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length:
 _LINGER_S = (
     1.0  # for a client that is still sending when its 502 is there: closing at once could take the answer from it
 )
+_READ = 1 << 18
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
@@ -56,6 +58,11 @@ class Lane(layer.Layer):
         self._open = False  # both connections are there, or were
         self._failed = False
         self._over = False  # nothing is to come from either
+        self._connected = asyncio.Event()  # or never will be
+        self._cut: set[Connection] = set()  # those that ended by a reset or the like
+        if (handler := self._handler()) is not None:
+            handler.drain_writers = self._drain
+        self._hear_out(self._client)
         self._delay_ns = -1  # of the last bytes of a request; -1: it has been counted
 
     @property
@@ -206,6 +213,7 @@ class Lane(layer.Layer):
         with self._guard():
             self._framer.connect_failed(now_ns)
         self._over = True
+        self._connected.set()
         if not answer or not self._client.state & ConnectionState.CAN_WRITE:
             yield from self._end()
             return
@@ -223,6 +231,7 @@ class Lane(layer.Layer):
             self._framer.client_closed()
             self._framer.server_closed(now_ns, whole=False)
         self._over = True
+        self._connected.set()
         for connection in (self._server, self._client):
             if connection.state is not ConnectionState.CLOSED:
                 yield commands.CloseConnection(connection)
@@ -242,10 +251,48 @@ class Lane(layer.Layer):
         with contextlib.suppress(Exception):
             self._framer.give_up()
 
+    async def _drain(self) -> None:
+        """In the place of mitmproxy's, which waits for both sides after bytes of either: a client that reads only when it has sent
+        everything could then never finish. And it would go on reading while the upstream is being connected to.
+
+        Where writing fails, mitmproxy stops reading too. What the other side said before it went is still to come.
+        """
+        task, handler = asyncio.current_task(), self._handler()
+        if handler is None:
+            return
+        for connection, io in list(handler.transports.items()):
+            if io.handler is task or not isinstance(io.writer, asyncio.StreamWriter):
+                continue
+            try:
+                await io.writer.drain()
+            except OSError:
+                if io.handler is not None and not connection.state & ConnectionState.CAN_READ:
+                    io.handler.cancel("cannot be written to")
+        if (client := handler.transports.get(self._client)) is not None and client.handler is task:
+            await self._connected.wait()
+
+    def _hear_out(self, connection: Connection) -> None:
+        """asyncio forgets what it has not handed on yet when a connection is reset, and a write that fails keeps it from reading
+        what came before: a refusal, mostly, from a server that did not want the rest. A client without us would have read that.
+        """
+        if (stream := self._stream(connection)) is None:
+            return
+        reader, writer = stream
+
+        def end(_: Exception) -> None:
+            self._cut.add(connection)
+            with contextlib.suppress(OSError), writer.get_extra_info("socket").dup() as own:
+                own.setblocking(False)
+                while data := own.recv(_READ):
+                    reader.feed_data(data)
+            reader.feed_eof()
+
+        reader.set_exception = end  # type: ignore[method-assign]  # asyncio has no other place to do it
+
     def _was_cut(self, connection: Connection) -> bool:
-        """Whether a connection ended by a reset or the like. mitmproxy tells a layer only that it ended."""
+        """mitmproxy tells a layer only that a connection ended."""
         stream = self._stream(connection)
-        return stream is not None and stream[0].exception() is not None
+        return connection in self._cut or (stream is not None and stream[0].exception() is not None)
 
     def _reset_on_close(self, connection: Connection) -> None:
         """Whoever is at the other end must not take this for the end of a message."""
@@ -264,6 +311,25 @@ class Lane(layer.Layer):
         ):
             return None
         return io.reader, io.writer
+
+    def _handler(self) -> ConnectionHandler | None:
+        servers = ctx.master.addons.get("proxyserver")
+        return servers.connections.get(self._client.id) if servers is not None else None
+
+    def _handler(self) -> Any:
+        handler = self._handler()
+        io = handler.transports.get(connection) if handler is not None else None
+        if (
+            io is None
+            or not isinstance(io.reader, asyncio.StreamReader | Tap)
+            or not isinstance(io.writer, asyncio.StreamWriter)
+        ):
+            return None
+        return io.reader, io.writer
+
+    def _handler(self) -> ConnectionHandler | None:
+        servers = ctx.master.addons.get("proxyserver")
+        return servers.connections.get(self._client.id) if servers is not None else None
 
     def _handler(self) -> Any:
         servers = ctx.master.addons.get("proxyserver")

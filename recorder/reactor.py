@@ -69,11 +69,11 @@ class Reactor:
     def close(self) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)  # type: ignore[arg-type]  # what getsignal returned
+        signal.set_wakeup_fd(self._woken)
         self.abandon()
 
     def abandon(self) -> None:
         """In a forked child: the loop is the parent's, only our copies of its descriptors go. Signals stay as they are."""
-        signal.set_wakeup_fd(self._woken)
         self._selector.close()
         os.close(self._wake_in)
         os.close(self._wake_out)

@@ -22,6 +22,7 @@ FINISH_S = 10.0  # for exchanges in flight when the service or the recording is 
 FLUSH_S = 20.0  # for what is queued for the spool
 EXIT_CRASH = 70
 _POLL_S = 0.02
+_SUPERVISORS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # meant for the group, they are its business
 
 type MakeService = Callable[[Seat, Recording], Service]
 type MakeRecording = Callable[[Seat, Outlet], Recording]
@@ -90,23 +91,34 @@ def start_worker(
 ) -> WorkerProcess:
     """Fork. ``seat_of`` gets the worker's end of its control socket; ``abandon`` returns what the child must not hold."""
     ours, theirs = pair()
-    pid = os.fork()
-    if not pid:
-        in_child(lambda: serve(work, seat_of(theirs)), [ours, *abandon()])
+    pid = forked(lambda: serve(work, seat_of(theirs)), lambda: [ours, *abandon()])
     theirs.close()
     return WorkerProcess(pid, Channel(ours))
 
 
-def in_child(body: Callable[[], int], forbidden: Iterable[Closable]) -> NoReturn:
-    """What runs in a forked process, which never returns into its parent's stack. Signals meant for the group are the
-    supervisor's business.
-    """
+def forked(body: Callable[[], int], forbidden: Callable[[], Iterable[Closable]]) -> int:
+    """The pid of a child process that runs ``body`` and exits with what it returns. ``forbidden``: what it must not hold."""
+    # A signal in between would reach the child through the parent's handlers.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_SUPERVISORS})
+    pid = os.fork()
+    if not pid:
+        _in_child(body, forbidden, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _in_child(
+    body: Callable[[], int], forbidden: Callable[[], Iterable[Closable]], mask: Iterable[signal.Signals | int]
+) -> NoReturn:
+    """It never returns into its parent's stack."""
     code = EXIT_CRASH
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _SUPERVISORS:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for each in forbidden:
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for each in forbidden():
             each.close()
         code = body()
     except BaseException as error:  # noqa: BLE001 - the parent's handlers must not see it
