@@ -32,6 +32,7 @@ from recorder.admission import head_of, response_head_of
 from recorder.assembler import Assembler
 from recorder.board import Count
 from recorder.lane import Lane
+from recorder.multiplexed import MultiplexedLayer
 from recorder.named_files import state_folder
 from recorder.options import Address, parse_share, parse_storage
 from recorder.recording import Recording
@@ -106,7 +107,7 @@ class Recorder:
         if nextlayer.layer is not None:
             return
         if context.client.alpn == b"h2":
-            nextlayer.layer = self._multiplexed[context.client.id] = layers.HttpLayer(context, HTTPMode.transparent)
+            nextlayer.layer = self._multiplexed[context.client.id] = MultiplexedLayer(context, HTTPMode.transparent)
         elif isinstance(mode, mode_specs.ReverseMode) and mode.scheme in _OURS:
             stack = tunnel.LayerStack()
             if not context.server.tls and mode.scheme != "http":

@@ -20,12 +20,11 @@ from mitmproxy import ctx
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.server import ConnectionHandler
 
 from recorder.board import DELAY_BOUNDS_NS, DELAYS, Count
 from recorder.framer import Framer
 from recorder.recording import Recording
-from recorder.tap import Taken, Tap
+from recorder.tap import Taken, Tap, hear_out
 
 type Commands = layer.CommandGenerator[None]
 
@@ -33,7 +32,6 @@ BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length:
 _LINGER_S = (
     1.0  # for a client that is still sending when its 502 is there: closing at once could take the answer from it
 )
-_READ = 1 << 18
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
@@ -103,7 +101,9 @@ class Lane(layer.Layer):
                 yield from self._refused(data, arrival_ns)
                 return
         self._open = not self._over
+        self._connected.set()
         if self._open:
+            self._hear_out(self._server)
             self._take_over()
             yield from self._from_client(data, arrival_ns)
 
@@ -272,25 +272,11 @@ class Lane(layer.Layer):
             await self._connected.wait()
 
     def _hear_out(self, connection: Connection) -> None:
-        """asyncio forgets what it has not handed on yet when a connection is reset, and a write that fails keeps it from reading
-        what came before: a refusal, mostly, from a server that did not want the rest. A client without us would have read that.
-        """
-        if (stream := self._stream(connection)) is None:
-            return
-        reader, writer = stream
-
-        def end(_: Exception) -> None:
-            self._cut.add(connection)
-            with contextlib.suppress(OSError), writer.get_extra_info("socket").dup() as own:
-                own.setblocking(False)
-                while data := own.recv(_READ):
-                    reader.feed_data(data)
-            reader.feed_eof()
-
-        reader.set_exception = end  # type: ignore[method-assign]  # asyncio has no other place to do it
+        if (stream := self._stream(connection)) is not None:
+            hear_out(*stream, lambda: self._cut.add(connection))
 
     def _was_cut(self, connection: Connection) -> bool:
-        """mitmproxy tells a layer only that a connection ended."""
+        """Of mitmproxy a layer hears only that a connection ended."""
         stream = self._stream(connection)
         return connection in self._cut or (stream is not None and stream[0].exception() is not None)
 
@@ -311,25 +297,6 @@ class Lane(layer.Layer):
         ):
             return None
         return io.reader, io.writer
-
-    def _handler(self) -> ConnectionHandler | None:
-        servers = ctx.master.addons.get("proxyserver")
-        return servers.connections.get(self._client.id) if servers is not None else None
-
-    def _handler(self) -> Any:
-        handler = self._handler()
-        io = handler.transports.get(connection) if handler is not None else None
-        if (
-            io is None
-            or not isinstance(io.reader, asyncio.StreamReader | Tap)
-            or not isinstance(io.writer, asyncio.StreamWriter)
-        ):
-            return None
-        return io.reader, io.writer
-
-    def _handler(self) -> ConnectionHandler | None:
-        servers = ctx.master.addons.get("proxyserver")
-        return servers.connections.get(self._client.id) if servers is not None else None
 
     def _handler(self) -> Any:
         servers = ctx.master.addons.get("proxyserver")

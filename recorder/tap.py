@@ -5,10 +5,14 @@ every writer. A lane that is open hands bytes on and nothing else; a reader that
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 type Taken = Awaitable[None] | bool
 """Whether bytes were taken: if so, what is to be waited for before more are read, or True."""
+
+
+_READ = 1 << 18
 
 
 class Tap:
@@ -16,12 +20,12 @@ class Tap:
 
     def __init__(self, reader: asyncio.StreamReader, take: Callable[[bytes], Taken] | None = None) -> None:
         self.take = take
-        self._reader = reader
+        self.inner = reader
 
     async def read(self, n: int = -1) -> bytes:
         """As `asyncio.StreamReader.read`; bytes that were taken are not returned."""
         while True:
-            data = await self._reader.read(n)
+            data = await self.inner.read(n)
             if not data or self.take is None:
                 return data
             taken = self.take(data)
@@ -31,4 +35,24 @@ class Tap:
                 await taken
 
     def exception(self) -> BaseException | None:
-        return self._reader.exception()
+        return self.inner.exception()
+
+
+def hear_out(reader: asyncio.StreamReader | Tap, writer: asyncio.StreamWriter, on_cut: Callable[[], None]) -> None:
+    """Where a connection is reset, read what came before it to the end; ``on_cut`` tells that this end was none.
+
+    A StreamReader forgets what was not read yet, and a write that fails keeps asyncio from reading at all. It costs, mostly,
+    the refusal of a server that did not want the rest of a body.
+    """
+    inner = reader.inner if isinstance(reader, Tap) else reader
+
+    def end(exc: Exception) -> None:
+        del exc
+        on_cut()
+        with contextlib.suppress(OSError), writer.get_extra_info("socket").dup() as own:
+            own.setblocking(False)
+            while data := own.recv(_READ):
+                inner.feed_data(data)
+        inner.feed_eof()
+
+    inner.set_exception = end  # type: ignore[method-assign]  # asyncio asks nobody else

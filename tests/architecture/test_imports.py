@@ -30,6 +30,7 @@ LIBRARY_HOMES = {
             "captures/importers/mitm.py",
             "recorder/addon.py",
             "recorder/lane.py",
+            "recorder/multiplexed.py",
             "recorder/relay.py",
             "recorder/tls.py",
         ),
@@ -79,6 +80,7 @@ SHELLS = [
     "recorder/lane.py",
     "recorder/tap.py",
     "recorder/addon.py",
+    "recorder/multiplexed.py",
     "recorder/board.py",  # shared memory
     "recorder/admin.py",
     "recorder/logs.py",

@@ -1,6 +1,7 @@
 """HTTP/2 over TLS, from real gRPC and from h2 by hand: relayed by mitmproxy's own layer, recorded from its hooks."""
 
 import asyncio
+import contextlib
 import ssl
 import warnings
 from collections import deque
@@ -29,12 +30,14 @@ MIB = 1 << 20
 
 
 class Speaker:
-    """One side of an HTTP/2 connection; bodies are acknowledged as they come."""
+    """One side of an HTTP/2 connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, client: bool) -> None:
         self.reader, self.writer = reader, writer
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=client, header_encoding="utf-8"))
         self.waiting: deque[h2.events.Event] = deque()
+        self.reading = True  # else bodies are not acknowledged
+        self.owed = 0  # bytes of them
         self.h2.initiate_connection()
         self.flush()
 
@@ -54,8 +57,10 @@ class Speaker:
         if not data:
             raise ConnectionError("the connection is over")
         for event in self.h2.receive_data(data):
-            if isinstance(event, h2.events.DataReceived):
+            if isinstance(event, h2.events.DataReceived) and self.reading:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.DataReceived):
+                self.owed += event.flow_controlled_length
             self.waiting.append(event)
         self.flush()
 
@@ -317,6 +322,129 @@ def test_a_connection_outlives_an_upstream_that_restarts(authority: Any) -> None
             assert kinds[0] is kinds[3] is None
             assert set(kinds[1:3]) <= {FailureKind.CONNECT, FailureKind.RESET}
             assert rig.recording.row[Count.CONNECT_FAILURES] >= 1
+
+    run(main)
+
+
+def going(last_stream: int) -> bytes:
+    """GOAWAY without an error, as a frame; h2 itself would say nothing more after one."""
+    return bytes.fromhex("000008 07 00 00000000") + last_stream.to_bytes(4) + bytes(4)
+
+
+def test_an_upstream_that_is_leaving_finishes_its_streams_and_new_ones_go_elsewhere(authority: Any) -> None:
+    """As a gRPC server does with connections of a certain age."""
+    context = authority.server("localhost", "h2")
+    connections: list[Speaker] = []
+
+    async def leave(speaker: Speaker, stream: int) -> None:
+        if speaker not in connections:
+            connections.append(speaker)
+        if stream > 1 or len(connections) > 1:
+            await fine(speaker, stream)
+            return
+        head(speaker, stream)
+        speaker.writer.write(going(2**31 - 1) + going(1))
+        await speaker.until(
+            h2.events.DataReceived
+        )  # the rest of its request, sent when the other one has been answered
+        speaker.h2.send_data(stream, b"late", end_stream=True)
+        speaker.flush()
+
+    async def main() -> None:
+        async with serving(leave, context) as port:
+            mode, tls = between(authority, port)
+            async with rigged(mode, tls) as rig, talking(rig, authority.client("h2")) as speaker:
+                first = ask(speaker, end=False)
+                await speaker.until(h2.events.ResponseReceived)
+                for _ in range(2):
+                    ask(speaker)
+                    assert (await speaker.until(h2.events.DataReceived)).data == b"ok"
+                    await speaker.until(h2.events.StreamEnded)
+                speaker.h2.send_data(first, b"rest", end_stream=True)
+                speaker.flush()
+                assert (await speaker.until(h2.events.DataReceived)).data == b"late"
+                await speaker.until(h2.events.StreamEnded)
+                exchanges = await rig.exchanges(3)
+            assert len(connections) == 2
+            assert [exchange.failure for exchange in exchanges] == [None] * 3
+            assert rig.counts == {"offered": 3}
+
+    run(main)
+
+
+def test_streams_that_a_leaving_upstream_will_not_look_at_are_told_to_try_again(authority: Any) -> None:
+    context = authority.server("localhost", "h2")
+
+    async def refuse_all_but_the_first(speaker: Speaker, stream: int) -> None:
+        if stream == 1:
+            return
+        speaker.writer.write(going(1))
+        await fine(speaker, 1)
+
+    async def main() -> None:
+        async with serving(refuse_all_but_the_first, context) as port:
+            mode, tls = between(authority, port)
+            async with rigged(mode, tls) as rig, talking(rig, authority.client("h2")) as speaker:
+                statuses = {}
+                first, second = ask(speaker), ask(speaker)
+                for _ in range(2):
+                    event = await speaker.until(h2.events.ResponseReceived)
+                    statuses[event.stream_id] = dict(event.headers)[":status"]
+                assert statuses == {first: "200", second: "502"}
+                kinds = {exchange.failure and exchange.failure.kind for exchange in await rig.exchanges(2)}
+            assert kinds == {None, FailureKind.RESET}
+
+    run(main)
+
+
+@pytest.mark.parametrize("slow", ["client", "upstream"])
+def test_who_sends_to_someone_that_does_not_read_is_held_back_and_goes_on_later(slow: str, authority: Any) -> None:
+    sent = [0]
+    held_back = asyncio.Event()
+
+    async def pour(speaker: Speaker, stream: int) -> None:
+        for _ in range(8 * 64):
+            if not speaker.h2.local_flow_control_window(stream):
+                held_back.set()
+            await speaker.send(stream, bytes(MIB // 64))
+            sent[0] += MIB // 64
+        speaker.h2.end_stream(stream)
+        speaker.flush()
+
+    async def read_late(speaker: Speaker, stream: int) -> None:
+        speaker.reading = False
+        while not held_back.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await speaker.hear()
+        assert sent[0] < 4 * MIB
+        speaker.reading = True
+        speaker.h2.acknowledge_received_data(speaker.owed, stream)
+        speaker.flush()
+        await speaker.until(h2.events.StreamEnded)
+
+    async def answer(speaker: Speaker, stream: int) -> None:
+        if stream == 1:
+            await fine(speaker, stream)
+            return
+        if slow == "upstream":
+            await read_late(speaker, stream)
+            await fine(speaker, stream)
+        else:
+            head(speaker, stream)
+            await pour(speaker, stream)
+
+    async def main() -> None:
+        async with serving(answer, authority.server("localhost", "h2")) as port:
+            mode, tls = between(authority, port)
+            async with rigged(mode, tls) as rig, talking(rig, authority.client("h2")) as client:
+                ask(client)
+                await client.until(h2.events.StreamEnded)
+                stream = ask(client, end=slow == "client")
+                await (read_late if slow == "client" else pour)(client, stream)
+                exchanges = await rig.exchanges(2)
+            assert exchanges[1].response is not None
+            assert max(exchanges[1].request.size, exchanges[1].response.size) == 8 * MIB
 
     run(main)
 
