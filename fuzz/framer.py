@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fuzz.mutation import damaged
 from recorder.admission import Admission
-from recorder.board import Board, Count
+from recorder.board import ROW_SIZE, Count
 from recorder.framer import Framer
 from recorder.recording import Recording
 from recorder.wire import WireExchange
@@ -58,7 +58,7 @@ def case(rng: random.Random) -> None:
 def play(rng: random.Random, said: Said, *, whole: bool) -> list[tuple[bytes, bytes, bytes, bytes]]:
     """The exchanges that ended well; ``whole``: none may have failed. Both sides go in the end, in one way or the other."""
     kept = list[WireExchange]()
-    row = [0] * len(Board.new(1).rows[0])
+    row = [0] * ROW_SIZE
     recording = Recording(lambda exchange: kept.append(exchange) or True, row, Admission())  # type: ignore[func-returns-value]  # append, then True
     framer = Framer(recording, 1)
     for side, data in _pieces(rng, said):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from captures.exchange import FailureKind
 from fuzz.mutation import damaged
-from recorder.board import Board, Count
+from recorder.board import ROW_SIZE, Count
 from recorder.frames import pack_wire
 from recorder.pairing import Pairing
 from recorder.recording import Limits, Recording
@@ -34,7 +34,7 @@ _BODIES = (
     b"x" * 3000,
     b"POST / HTTP/1.1\r\n\r\n",
 )
-_ROW = len(Board.new(1).rows[0])
+_ROW = ROW_SIZE
 _LIMITS = Limits(body=2000, memory=5000)
 
 

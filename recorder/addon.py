@@ -11,6 +11,7 @@ that fails is counted and the traffic goes on.
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -195,6 +196,9 @@ class Recorder:
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
         self.live.pop(flow.id, None)
+        assert flow.response is not None
+        if flow.response.data.trailers and (lines := _told_at_the_end(flow.response.data.trailers)):
+            self.assembler.response_trailers(flow.id, lines)
         self.assembler.response_end(flow.id, self.now_ns())
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -262,6 +266,15 @@ def _request_head_of(request: http.Request) -> bytes:
 def _headers(headers: http.Headers) -> Headers:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.fields)
 
+
+def _told_at_the_end(trailers: http.Headers) -> bytes:
+    """Whether a gRPC call failed stands in its trailers, behind a status of 200. An answer without a body has it in its head, where
+    whoever reads a capture will look. Other trailers are not recorded.
+    """
+    return b"".join(b"%s: %s\r\n" % each for each in trailers.fields if _GRPC_STATUS.fullmatch(b"%s: %s" % each))
+
+
+_GRPC_STATUS = re.compile(rb"grpc-status: [0-9]{1,3}")
 
 _RESET = (
     "server closed connection",

@@ -60,6 +60,11 @@ class Assembler:
         if (exchange := self._open.get(key)) is not None:
             self._body(key, exchange.response, at_ns, data)
 
+    def response_trailers(self, key: str, lines: bytes) -> None:
+        """What came behind the body and is to be known of the answer: it joins the head. ``lines`` each have their line end."""
+        if (exchange := self._open.get(key)) is not None and exchange.response_head:
+            exchange.response_head = exchange.response_head[:-2] + lines + b"\r\n"
+
     def response_end(self, key: str, at_ns: int) -> None:
         if (exchange := self._open.get(key)) is not None:
             exchange.response.end_ns = at_ns

@@ -89,7 +89,7 @@ DELAY_BOUNDS_NS = (
 type Row = MutableSequence[int] | memoryview[int]
 
 DELAYS = len(Count)
-_ROW = DELAYS + len(DELAY_BOUNDS_NS) + 1
+ROW_SIZE = DELAYS + len(DELAY_BOUNDS_NS) + 1
 
 
 class Board:
@@ -98,13 +98,13 @@ class Board:
     def __init__(self, descriptor: int, workers: int) -> None:
         self.descriptor = descriptor
         self.workers = workers
-        self._memory = mmap.mmap(descriptor, workers * _ROW * 8)
+        self._memory = mmap.mmap(descriptor, workers * ROW_SIZE * 8)
         numbers = memoryview(self._memory).cast("q")
-        self.rows = tuple(numbers[worker * _ROW : (worker + 1) * _ROW] for worker in range(workers))
+        self.rows = tuple(numbers[worker * ROW_SIZE : (worker + 1) * ROW_SIZE] for worker in range(workers))
 
     @classmethod
     def new(cls, workers: int) -> "Board":
-        size = workers * _ROW * 8
+        size = workers * ROW_SIZE * 8
         if hasattr(os, "memfd_create"):  # no disk that could be full
             descriptor = os.memfd_create("shadowtape-board")
             os.truncate(descriptor, size)
@@ -112,6 +112,10 @@ class Board:
         with tempfile.TemporaryFile() as file:
             file.truncate(size)
             return cls(os.dup(file.fileno()), workers)
+
+    def close(self) -> None:
+        """Give the descriptor back. The rows stay readable."""
+        os.close(self.descriptor)
 
     def total(self, count: Count) -> int:
         return sum(row[count] for row in self.rows)

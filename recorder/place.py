@@ -21,7 +21,9 @@ _LEVELS = (Count.RELAY_PID, Count.OPEN_CONNECTIONS, Count.HELD_BYTES, Count.QUEU
 
 @dataclass(slots=True)
 class Place:
-    """``past``: reports of its spools that are over. ``before``: the last account of one that died."""
+    """``past``: reports of its spools that are over. ``before``: the last account of one that died. ``began``: the row's numbers
+    when the worker began. ``joined``: who have a pipe.
+    """
 
     number: int
     row: memoryview
@@ -29,6 +31,8 @@ class Place:
     worker: WorkerProcess | None = None
     past: list[Report] = field(default_factory=list)
     before: Mapping[str, Any] | None = None
+    began: list[int] = field(default_factory=lambda: [0] * TOLD)
+    joined: tuple[SpoolProcess, WorkerProcess] | None = None
     relays: Pace = field(default_factory=Pace)
     spools: Pace = field(default_factory=lambda: Pace(longest_s=10.0))
 
@@ -49,13 +53,19 @@ class Place:
                 yield process.channel
 
     def connect(self) -> None:
-        """A pipe from the worker to its spool, where both are there. The spool is told the worker's numbers as they are: whatever
-        else began before was the business of a worker that is dead.
+        """A pipe from the worker to its spool, where both are there and have none. The spool is told the worker's numbers as they
+        were at its start: whatever else began before was the business of a worker that is dead. Raises OSError.
         """
-        if self.worker is not None and self.spool is not None and self.spool.ready:
+        if self.worker is None or self.spool is None or not self.spool.ready:
+            return
+        if self.joined != (self.spool, self.worker):
             reading, writing = os.pipe()
-            self.spool.inlet(reading, list(self.row[:TOLD]))
+            self.joined = self.spool, self.worker
+            self.spool.inlet(reading, self.began)
             self.worker.outlet(writing)
+
+    def before_worker(self) -> None:
+        self.began = list(self.row[:TOLD])
 
     def tell_worker(self, what: str) -> None:
         if self.worker is not None:

@@ -9,10 +9,14 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 type Call = Callable[[], object]
+
+
+FOR_US = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""Signals that may be sent to the whole group and are the business of the process that forks, not of its children."""
 
 
 class _HasFileno(Protocol):
@@ -40,7 +44,9 @@ class Reactor:
         self._selector.register(source, selectors.EVENT_READ, readable)
 
     def unwatch(self, source: int | _HasFileno) -> None:
-        self._selector.unregister(source)
+        """Before it is closed. Nothing happens where it is not watched."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(source)
 
     def on_signal(self, number: int, call: Call) -> None:
         """A signal that is ignored stays so, as whoever started us wanted it (nohup)."""
@@ -62,7 +68,9 @@ class Reactor:
         while not over():
             wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
             for key, _ in self._selector.select(wait):
-                key.data()
+                # What came before it may have closed it: many processes can end at once.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
@@ -97,3 +105,13 @@ class Reactor:
 
 def _arrived(number: int, frame: object) -> None:
     """The wakeup pipe has the number; without a handler it would not."""
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A program that is started meanwhile does not get those signals, until it says itself what it does about them."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_US)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

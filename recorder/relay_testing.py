@@ -1,7 +1,6 @@
 """For tests: a real relay on a real port, in the test's own event loop. What it records goes into a list: no spool is started."""
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -76,4 +75,4 @@ async def rigged(
             yield Rig(port, relay, relay.recorder, recording, out)
         finally:
             await relay.close()
-            os.close(board.descriptor)
+            board.close()

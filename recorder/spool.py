@@ -25,10 +25,13 @@ from recorder.channel import Channel
 from recorder.desk import Desk
 from recorder.frames import Frames
 from recorder.places import Upload
+from recorder.reactor import FOR_US
+from recorder.standard import NeverWaits, crash_line
 from recorder.totals import TOLD
 from recorder.uploading import UPLOAD_WAIT_S
 
 FLUSH_S = 1.0
+EXIT_CRASH = 70
 SAY_S = 5.0  # for the last words
 _READ = 1 << 20
 _AT_ONCE = 512  # exchanges; between them it is seen whether a flush is due
@@ -36,8 +39,9 @@ _AT_ONCE = 512  # exchanges; between them it is seen whether a flush is due
 
 def main(arguments: Sequence[str]) -> int:
     """The supervisor decides when it is over, not signals."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in FOR_US:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_US)
     with contextlib.suppress(OSError):
         # Where there is one core for both, the relay goes first: the spool may be late, it must not slow traffic.
         os.nice(5)
@@ -191,4 +195,9 @@ def _begun(control: Channel, row: Row, say: _Voice, upload: Upload | None) -> _S
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.stderr = NeverWaits(2)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Exception as problem:  # noqa: BLE001 - a traceback might quote traffic
+        sys.stderr.write(crash_line(problem))
+        sys.exit(EXIT_CRASH)

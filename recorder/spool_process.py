@@ -9,9 +9,8 @@ import select
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from recorder.labels import check_labels, parse_labels
 from recorder.named_files import check_storage, read_keys
 from recorder.options import DEFAULT_LIMITS, Address, RecordOptions, Storage
 from recorder.outlet import QUEUE_BYTES, TOLD, Outlet
+from recorder.reactor import undisturbed
 from recorder.recording import Limits, Recording
-from recorder.report import Report
+from recorder.report import Report, summed
 from recorder.totals import CONFESSED, over
 from recorder.uploading import UPLOAD_WAIT_S
 
@@ -109,7 +109,7 @@ class SpoolProcess:
         self.channel = Channel(ours)
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        with theirs:
+        with theirs, undisturbed():
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 [
                     *(sys.executable, "-P", "-m", "recorder.spool"),
@@ -171,22 +171,13 @@ def report_of(path: str, account: Mapping[str, Any], trouble: str = "") -> Repor
 def sum_of(reports: Sequence[Report], board: Board, sampling_rate: float, trouble: str = "") -> Report:
     """Of all spools of a recording. What those that died did not live to say is in the numbers of the board."""
     said = [over(row, sampling_rate) for row in board.rows]
-    other: Counter[str] = Counter()
-    for report in reports:
-        other.update(report.other)
-    return Report(
-        path=reports[0].path,
+    return replace(
+        summed(reports),
         kept=board.total(Count.KEPT),
         confessions=Confessions(
             **{name: sum(getattr(each, name) for each in said) for name, _ in CONFESSED}, sampling_rate=sampling_rate
         ),
         trouble=trouble,
-        files=sum(report.files for report in reports),
-        removed=sum(report.removed for report in reports),
-        removed_bytes=sum(report.removed_bytes for report in reports),
-        other=dict(sorted(other.items())),
-        staged=sum(report.staged for report in reports),
-        staging=next((report.staging for report in reports if report.staging), ""),
     )
 
 
@@ -222,7 +213,11 @@ class LocalSession:
         self._upload_s = UPLOAD_WAIT_S if terms.settings["url"] else 0.0
         self._board = Board.new(1)
         self._spool = SpoolProcess(self._board, 0, terms.settings)
-        await_ready(self._spool, self._heard)
+        try:
+            await_ready(self._spool, self._heard)
+        except UsageError:
+            self._board.close()
+            raise
         self.path = self._spool.path
         self._outlet = Outlet(self._board.rows[0], queue_bytes)
         reading, writing = os.pipe()
@@ -254,6 +249,7 @@ class LocalSession:
             self._complain(f"the spool process did not finish within {CLOSE_S + self._upload_s:.0f} s")
         asyncio.get_running_loop().remove_reader(self._spool.channel)
         self._spool.close()
+        self._board.close()
         return self._account()
 
     def _account(self) -> Report:

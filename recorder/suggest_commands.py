@@ -184,7 +184,7 @@ def _watched(mode: Mode, listen: str, seconds: float, census: Census) -> tuple[i
         )
         began = time.monotonic()
         asyncio.run(_watch(relay, watcher, seconds))
-        os.close(board.descriptor)
+        board.close()
     return watcher.unseen, time.monotonic() - began
 
 

@@ -5,34 +5,33 @@ within milliseconds.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
 
 from captures.errors import ShadowtapeError, UsageError
-from recorder.admin_process import AdminProcess
-from recorder.admission import admission_of
-from recorder.board import Board, Count
+from recorder.board import Count
+from recorder.crew import Crew
 from recorder.listening import bound, open_port, raise_limits
 from recorder.logs import Say, log
 from recorder.options import Address, RecordOptions
-from recorder.outlet import Outlet
 from recorder.place import Place
 from recorder.reactor import Reactor
-from recorder.recording import Recording
 from recorder.report import closing_line
-from recorder.service import Seat
 from recorder.spool_process import CLOSE_S, START_S, SpoolProcess, Terms, death_of, sum_of, terms_of, with_policy
+from recorder.standard import standing
 from recorder.uploading import UPLOAD_WAIT_S
-from recorder.worker import FINISH_S, FLUSH_S, Closable, MakeService, Work, WorkerProcess, start_worker
+from recorder.worker import FINISH_S, FLUSH_S, MakeService, Work, WorkerProcess
 
 EXIT_INCOMPLETE = 1
 EXIT_INTERRUPTED = 130
 _TICK_S = 1.0
+_AGAIN_S = 1.0  # where a process or a pipe cannot be had
 _REQUIRED_TICK_S = 0.1
 _KILL_S = FINISH_S + FLUSH_S + 5.0  # for a worker that drains
 _STAYS = "traffic goes on, unrecorded exchanges are counted as shed"
@@ -63,8 +62,9 @@ def run(
     what makes a worker's service. ``describe`` says what is recorded, given the address that clients connect to. Raises
     ShadowtapeError before the port opens.
     """
-    listener, listen = bound(options.listen)
-    with listener:
+    with standing(), contextlib.ExitStack() as stack:
+        listener, listen = bound(options.listen)
+        stack.enter_context(listener)
         terms = terms_of(
             options.storage,
             policy=options.policy,
@@ -76,11 +76,8 @@ def run(
         )
         raise_limits()
         supervisor = Supervisor(options, terms, listener, listen, log(options.log))
-        try:
-            supervisor.start(prepare, describe, new_loop)
-            return supervisor.serve()
-        finally:
-            supervisor.close()
+        stack.callback(supervisor.close)
+        return supervisor.serve() if supervisor.start(prepare, describe, new_loop) else 0
 
 
 class Supervisor:
@@ -89,12 +86,11 @@ class Supervisor:
     def __init__(
         self, options: RecordOptions, terms: Terms, listener: socket.socket, listen: Address, say: Say
     ) -> None:
-        self._options, self._terms, self._say = options, terms, say
+        self._options, self._say = options, say
         self._listener, self._listen = listener, listen
-        self._board = Board.new(options.workers)
-        self._places = [Place(number, row) for number, row in enumerate(self._board.rows)]
         self._reactor = Reactor()
-        self._admin: AdminProcess | None = None
+        self._crew = Crew(options, terms, listener, self._reactor)
+        self._board, self._places = self._crew.board, self._crew.places
         self._stage = Stage.ON
         self._started = False
         self._draining = False
@@ -105,28 +101,26 @@ class Supervisor:
         self._before_report = ""
         self._refusal: ShadowtapeError | None = None
 
-    def start(self, prepare: Callable[[], MakeService], describe: Callable[[Address], str], new_loop: NewLoop) -> None:
-        """Raises ShadowtapeError."""
+    def start(self, prepare: Callable[[], MakeService], describe: Callable[[Address], str], new_loop: NewLoop) -> bool:
+        """False: a signal came meanwhile, and it is over. Raises ShadowtapeError."""
         options = self._options
-        if options.admin is not None:
-            listener, admin = bound(options.admin, "--admin")
-            self._admin = AdminProcess(listener, self._board, self._reactor, self._not_for_admin, self._say)
-            open_port(listener, admin, "--admin")
-        for place in self._places:
-            self._start_spool(place)
-        self._work = Work(prepare(), self._make_recording, options.queue, new_loop)
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, self._on_stop)
         self._reactor.on_signal(signal.SIGHUP, self._on_reload)
-        self._wait_for(lambda: all(place.ready for place in self._places), "the spool process")
+        self._crew.open_admin(self._say)
+        for place in self._places:
+            self._start_spool(place)
+        self._work = Work(prepare(), self._crew.make_recording, options.queue, new_loop)
+        if not self._wait_for(lambda: all(place.ready for place in self._places), "the spool process"):
+            return False
         open_port(self._listener, self._listen)
         gc.collect()
         gc.freeze()  # what is shared with the workers stays shared
         for place in self._places:
             self._start_worker(place)
-        if self._admin is not None:
-            self._admin.start()
-        self._wait_for(lambda: all(place.serving for place in self._places), "a worker process")
+        self._crew.start_admin()
+        if not self._wait_for(lambda: all(place.serving for place in self._places), "a worker process"):
+            return False
         self._started = True
         spool = self._places[0].spool
         path = spool.path if spool is not None else ""
@@ -134,83 +128,66 @@ class Supervisor:
             self._say(f"{options.storage.path} exists already: recording into {path}", event="renamed", path=path)
         told = f"recording {describe(self._listen)} into {path}"
         self._say(told, event="recording", listen=str(self._listen), path=path, workers=options.workers)
+        return True
 
     def serve(self) -> int:
         """Until it is over; the exit code."""
         if self._options.duration_ns:
             self._reactor.later(self._options.duration_ns / 1e9, self._on_duration)
         self._tick()
-        self._advance()  # a signal may have come already
         self._reactor.run(lambda: self._left)
         return self._code
 
     def close(self) -> None:
         """Kill what still runs; spools seal what they have."""
-        if self._admin is not None:
-            self._admin.close()
-        for place in self._places:
-            place.close()
+        self._crew.close()
         self._reactor.close()
 
     # Starting processes.
 
-    def _wait_for(self, there: Callable[[], bool], what: str) -> None:
+    def _wait_for(self, there: Callable[[], bool], what: str) -> bool:
+        """False: a signal came first."""
         late: list[bool] = []
         self._reactor.later(START_S, lambda: late.append(True))
-        self._reactor.run(lambda: there() or self._refusal is not None or bool(late))
+        self._reactor.run(lambda: there() or self._draining or self._refusal is not None or bool(late))
+        if self._draining:
+            return False
         if self._refusal is not None:
             raise self._refusal
         if not there():
             raise UsageError(f"{what} did not start within {START_S:.0f} s")
+        return True
 
     def _start_spool(self, place: Place) -> None:
-        place.spools.began()
-        spool = SpoolProcess(self._board, place.number, {**self._terms.settings, "before": place.before})
-        place.spool = spool
-        place.row[Count.SPOOL_STARTS] += 1
-        place.row[Count.SPOOL_PID] = spool.process.pid
-        self._reactor.watch(spool.channel, lambda: self._hear_spool(place, spool))
-        self._reactor.child(spool.process.poll, lambda code: self._spool_ended(place, spool, code))
+        try:
+            self._crew.start_spool(place, self._hear_spool, self._spool_ended)
+        except OSError as error:
+            if not self._started:
+                raise UsageError(f"the spool process cannot be started: {error.strerror}") from None
+            self._in_trouble(f"the spool process cannot be started: {error.strerror}")
+            self._reactor.later(_AGAIN_S, lambda: self._replace_spool(place))
 
     def _start_worker(self, place: Place) -> None:
-        place.relays.began()
+        try:
+            self._crew.start_worker(self._work, place, self._hear_worker, self._worker_ended)
+        except OSError as error:
+            told = f"worker process {place.number + 1} cannot be started: {error.strerror}"
+            if not self._started:
+                raise UsageError(told) from None
+            if place.relays.worth_saying():
+                self._say(f"{told}; tried again", event="worker_dies", level="error", worker=place.number)
+            self._reactor.later(_AGAIN_S, lambda: self._replace_worker(place))
+        else:
+            self._connect(place)
 
-        def seat_of(control: socket.socket) -> Seat:
-            return Seat(place.number, len(self._places), self._listener, control, self._board, self._terms.zero_ns)
-
-        worker = start_worker(self._work, seat_of, self._not_for_workers)
-        place.worker = worker
-        place.row[Count.RELAY_STARTS] += 1
-        self._reactor.watch(worker.channel, lambda: self._hear_worker(place, worker))
-        self._reactor.child(worker.poll, lambda code: self._worker_ended(place, worker, code))
-        if self._stage == Stage.ON:
-            place.connect()
-
-    def _make_recording(self, seat: Seat, outlet: Outlet) -> Recording:
-        """In the worker."""
-        options, terms = self._options, self._terms
-        admission = admission_of(
-            options.sampling_rate, key=terms.key, worker=seat.worker, session=terms.session, filters=options.filters
-        )
-        recording = Recording(outlet.offer, seat.board.rows[seat.worker], admission, options.limits)
+    def _connect(self, place: Place) -> None:
+        """The worker to its spool, when both are there."""
         if self._stage != Stage.ON:
-            recording.stop()
-        return recording
-
-    def _not_for_children(self) -> Iterator[Closable]:
-        """As long as somebody else has our end of a control socket, nobody sees that we are gone."""
-        self._reactor.abandon()
-        for place in self._places:
-            yield from place.channels
-
-    def _not_for_workers(self) -> Iterator[Closable]:
-        yield from self._not_for_children()
-        if self._admin is not None:
-            yield from self._admin.abandon()
-
-    def _not_for_admin(self) -> Iterator[Closable]:
-        yield from self._not_for_children()
-        yield self._listener
+            return
+        try:
+            place.connect()
+        except OSError:  # no descriptor left
+            self._reactor.later(_AGAIN_S, lambda: self._connect(place))
 
     # Hearing from them.
 
@@ -237,7 +214,7 @@ class Supervisor:
     def _spool_ready(self, place: Place, spool: SpoolProcess) -> None:
         if self._stage != Stage.ON:
             return
-        place.connect()
+        self._connect(place)
         if self._started:
             self._troubled.clear()
             self._say(f"recording goes on into {spool.path}", event="resumed", path=spool.path)
@@ -245,6 +222,7 @@ class Supervisor:
     def _spool_ended(self, place: Place, spool: SpoolProcess, code: int) -> None:
         if not spool.channel.ended:
             self._hear_spool(place, spool)
+        self._reactor.unwatch(spool.channel)
         place.spool_gone()
         if not spool.done and not spool.refused:
             if self._started:
@@ -276,6 +254,7 @@ class Supervisor:
     def _worker_ended(self, place: Place, worker: WorkerProcess, code: int) -> None:
         if not worker.channel.ended:
             self._hear_worker(place, worker)
+        self._reactor.unwatch(worker.channel)
         place.worker_gone()
         if not self._draining and self._refusal is None:
             self._say_died(place, code)
@@ -302,12 +281,13 @@ class Supervisor:
 
     def _on_stop(self) -> None:
         if not self._draining:
-            self._drain()
+            if self._started:
+                self._drain()
+            self._draining = True
             return
         # Spools read to the end of their pipes and seal on their own; nobody has to wait for them.
         self._kill_workers()
-        if self._admin is not None:
-            self._admin.close()
+        self._crew.close_admin()
         os._exit(EXIT_INTERRUPTED)
 
     def _drain(self) -> None:
@@ -326,6 +306,7 @@ class Supervisor:
     def _on_duration(self) -> None:
         if self._stage == Stage.ON and not self._draining:
             self._stage = Stage.ENDING
+            self._crew.recording = False
             self._before_report = "--for is over, relaying goes on: "
             for place in self._places:
                 place.end_worker("stop")
@@ -334,13 +315,13 @@ class Supervisor:
     def _on_reload(self) -> None:
         row = self._board.rows[0]
         try:
-            settings = with_policy(self._terms.settings, self._options)
+            settings = with_policy(self._crew.terms.settings, self._options)
         except ShadowtapeError as error:
             row[Count.POLICY_REFUSALS] += 1
             self._say(f"policy not reloaded, the old one stays: {error}", event="policy_refused", level="error")
             return
         row[Count.POLICY_RELOADS] += 1
-        self._terms = replace(self._terms, settings=settings)
+        self._crew.terms = replace(self._crew.terms, settings=settings)
         for place in self._places:
             if place.spool is not None:
                 place.spool.channel.send({"do": "policy", "policy": settings["policy"]})

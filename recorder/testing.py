@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from captures.columns import Batch
 from captures.confessions import Confessions
 from captures.exchange import Exchange
-from recorder.board import DELAY_BOUNDS_NS, DELAYS, Count
+from recorder.board import ROW_SIZE, Count
 from recorder.frames import pack_wire
 from recorder.totals import TOLD
 from recorder.wire import WireBody, WireExchange
@@ -49,7 +49,7 @@ def as_they_are(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
 
 def new_row(**counts: int) -> list[int]:
     """A row of a board; ``seen=5`` and so on."""
-    row = [0] * (DELAYS + len(DELAY_BOUNDS_NS) + 1)
+    row = [0] * ROW_SIZE
     for name, count in counts.items():
         row[Count[name.upper()]] = count
     return row

@@ -8,21 +8,21 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from captures.errors import ShadowtapeError
 from recorder.board import Count
 from recorder.channel import Channel, pair
 from recorder.outlet import Outlet
+from recorder.reactor import FOR_US
 from recorder.recording import Recording
 from recorder.service import Seat, Service
+from recorder.standard import crash_line
 
 FINISH_S = 10.0  # for exchanges in flight when the service or the recording is told to stop
 FLUSH_S = 20.0  # for what is queued for the spool
 EXIT_CRASH = 70
 _POLL_S = 0.02
-_SUPERVISORS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # meant for the group, they are its business
 
 type MakeService = Callable[[Seat, Recording], Service]
 type MakeRecording = Callable[[Seat, Outlet], Recording]
@@ -99,7 +99,7 @@ def start_worker(
 def forked(body: Callable[[], int], forbidden: Callable[[], Iterable[Closable]]) -> int:
     """The pid of a child process that runs ``body`` and exits with what it returns. ``forbidden``: what it must not hold."""
     # A signal in between would reach the child through the parent's handlers.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_SUPERVISORS})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *FOR_US})
     pid = os.fork()
     if not pid:
         _in_child(body, forbidden, mask)
@@ -113,7 +113,7 @@ def _in_child(
     """It never returns into its parent's stack."""
     code = EXIT_CRASH
     try:
-        for number in _SUPERVISORS:
+        for number in FOR_US:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -122,13 +122,8 @@ def _in_child(
             each.close()
         code = body()
     except BaseException as error:  # noqa: BLE001 - the parent's handlers must not see it
-        # Not its message: it might quote traffic.
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else ""
-        with contextlib.suppress(OSError):
-            os.write(2, f"shadowtape: a process of the recorder crashed: {type(error).__name__}{where}\n".encode())
+        with contextlib.suppress(Exception):
+            sys.stderr.write(crash_line(error))
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -155,10 +150,19 @@ async def _serve(work: Work, seat: Seat) -> int:
     return 0
 
 
+def _spare() -> int:
+    """A descriptor to give up when a pipe comes: clients may have taken all others. -1: there is none left."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
 class _Desk:
     def __init__(self, work: Work, seat: Seat) -> None:
         self.channel = Channel(seat.control)
         self.over = asyncio.Event()
+        self._spare = _spare()
         self._row = seat.board.rows[seat.worker]
         self._outlet = Outlet(self._row, work.queue)
         self._recording = work.make_recording(seat, self._outlet)
@@ -186,15 +190,19 @@ class _Desk:
         self._row[Count.OPEN_CONNECTIONS] = 0
 
     def _hear(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
         for told in self.channel.hear():
             self._does[told["do"]]()
+        self._spare = _spare()
         if self.channel.ended:  # the supervisor is gone
             asyncio.get_running_loop().remove_reader(self.channel.fileno())
             self._outlet.no_more_pipes()
             self.over.set()
 
     def _attach(self) -> None:
-        self._outlet.attach(self.channel.descriptors.popleft())
+        if self.channel.descriptors:
+            self._outlet.attach(self.channel.descriptors.popleft())
 
     def _stop(self) -> None:
         if self._ending is None:

@@ -55,11 +55,13 @@ _EMPTY_OBJECT = re.compile(_WS + rb"\}" + _WS)
 NUMBER = re.compile(rb"(?:" + ANY_NUMBER + rb"|" + _LITERAL + rb")")
 """The numbers and literals inside a span of kind "numbers", one match each."""
 
-SPLIT = re.compile(rb"(" + ANY_STRING + rb"?+|" + ANY_ARRAYS + rb"|" + ANY_NUMBER + rb")")
+SPLIT = re.compile(
+    rb"(" + ANY_STRING.removesuffix(b'"') + rb'(?:"|(?s:.*+))|' + ANY_ARRAYS + rb"|" + ANY_NUMBER + rb")"
+)
 """``split`` gives the structure of a body at even positions and its strings and numbers at odd ones.
 
-The closing quote is optional here, or a body of nothing but ``\\"`` would be read once for each of its quotes. What is not
-JSON thus splits into pieces no JSON has.
+A string that does not end takes the rest of the body, and nothing stands behind it: no JSON ends so. Were it passed over, a body of
+nothing but ``\\"`` would be read once for each of its quotes.
 """
 
 _KINDS: dict[str, Kind] = {"string": "string", "numbers": "numbers", "number": "number", "literal": "literal"}

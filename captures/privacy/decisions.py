@@ -32,7 +32,7 @@ type Each = Callable[[Path], Decision]
 @dataclass(frozen=True, slots=True)
 class Decision:
     """``rule``: what the default makes of numbers; without one ``do`` decides, in ``domain`` where it names none. ``ruled``: a rule
-    of the policy decided. ``each``: decides for single numbers of an array, by their indexes in it.
+    of the policy decided. ``each``: decides for single numbers of an array, by their indexes in it. ``but``: texts that are kept.
     """
 
     do: Do
@@ -41,6 +41,7 @@ class Decision:
     visible: bool = True
     ruled: bool = False
     each: Each | None = None
+    but: frozenset[str] = frozenset()
 
     @property
     def keeps(self) -> bool:
@@ -55,6 +56,7 @@ _EMPTY = _kept("nothing in it")
 _PROTOCOL = _kept("the protocol's own word")
 _PLAIN = _kept("reads like a name")
 _LABEL = _kept("listed in labels")
+_NONE: frozenset[str] = frozenset()
 
 _RULES_SAID = {
     Rule.ALL: "numbers of such a name or place",
@@ -69,6 +71,7 @@ class Decisions:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._labels = frozenset(policy.labels)
         self._rules = rules.compile(policy)
         self._explicit = tuple(glob for glob in policy.features_kept if glob != "*")
         self._number = lru_cache(_CACHED)(self._new_number)
@@ -101,12 +104,13 @@ class Decisions:
             return _PLAIN if is_plain(text) else Decision(Do("token", why="default: name"), NAME, visible=visible)
         if leaf.role is Role.CONTROL and _CONTROL_WORD.fullmatch(text):
             return _PROTOCOL
-        if leaf.role is Role.PREDICTION and text in self._policy.labels:
+        if leaf.role is Role.PREDICTION and text in self._labels:
             return _LABEL
         domain = self._domain(leaf)
         prompt = leaf.role is Role.TEXT and side == "request" and (domain == TEXT or names_content(leaf.name))
         do = self._rules.text if prompt else Do("token", why=f"default: {leaf.role}")
-        return Decision(do, domain, visible=visible)
+        # The same shape of body may hold a label next time, however it is spelled.
+        return Decision(do, domain, visible=visible, but=self._labels if leaf.role is Role.PREDICTION else _NONE)
 
     def _domain(self, leaf: Leaf) -> str:
         if leaf.role is Role.NAME:

@@ -214,7 +214,7 @@ class Bodies:
             return replaced_by_rule(old, decision, self._surrogates, body_size)
         do = decision.do
         text = text_of(old)
-        if not text or do.action == "keep" or (self._derived and is_token(text)):
+        if not text or do.action == "keep" or text in decision.but or (self._derived and is_token(text)):
             return old
         if do.action == "token":
             return b'"' + self._surrogates.token(do.domain or decision.domain, text).encode() + b'"'

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ NOBODY = 2**22 + 1  # above the largest process id that Linux gives
 
 
 @pytest.fixture
-def board() -> Board:
-    board = Board.new(2)
-    for row in board.rows:
-        row[Count.RELAY_PID] = os.getpid()
-        row[Count.RECORDING] = 1
-    return board
+def board() -> Iterator[Board]:
+    with closing(Board.new(2)) as board:
+        for row in board.rows:
+            row[Count.RELAY_PID] = os.getpid()
+            row[Count.RECORDING] = 1
+        yield board
 
 
 def asked(board: Board, line: str) -> tuple[int, str, dict[str, str]]:

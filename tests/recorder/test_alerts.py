@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recorder.board import Board
+from recorder.board import ROW_SIZE
 from recorder.metrics import METRICS, PREFIX, exposition
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ RULES: list[dict[str, Any]] = [
 def samples() -> dict[str, set[tuple[str, str]]]:
     """Names, and the labels of each with their values."""
     found: dict[str, set[tuple[str, str]]] = {}
-    for family in text_string_to_metric_families(exposition(Board.new(1).rows, "1")):
+    for family in text_string_to_metric_families(exposition([[0] * ROW_SIZE], "1")):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels.items())
     return found

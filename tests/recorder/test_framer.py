@@ -9,7 +9,7 @@ import pytest
 from captures.exchange import FailureKind
 from fuzz import framer as hunt
 from recorder.admission import Admission
-from recorder.board import Board, Count
+from recorder.board import ROW_SIZE, Count
 from recorder.framer import PENDING_LIMIT, Framer
 from recorder.recording import Limits, Recording
 from recorder.strict_http import CHUNK_LINE_LIMIT, HEAD_LIMIT, TRAILERS_LIMIT
@@ -66,7 +66,7 @@ class Watched:
     now_ns: int = 0
 
     def __post_init__(self) -> None:
-        self.row = [0] * len(Board.new(1).rows[0])
+        self.row = [0] * ROW_SIZE
         self.recording = Recording(self._offer, self.row, self.admission, self.limits)
         self.framer = Framer(self.recording, 7)
 

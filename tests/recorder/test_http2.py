@@ -221,6 +221,8 @@ def test_grpc_calls_of_every_shape_pass_with_their_trailers_and_are_recorded(aut
         failed = exchanges["/t.Model/Refuse"].response
         assert failed is not None
         assert header(failed.headers, "grpc-status") == "3", "an answer of trailers only is a head"
+        assert header(one.response.headers, "grpc-status") == "0", "and else it joins the head"
+        assert header(one.response.headers, "x-cost") is None
 
     run(main)
 

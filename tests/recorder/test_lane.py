@@ -1,7 +1,10 @@
 """The lane in a real relay, between raw sockets: what one side sends is what the other side gets, and the exchanges are right."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+import socket
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +12,12 @@ import pytest
 from captures.exchange import Exchange, FailureKind
 from recorder.board import DELAYS, Count
 from recorder.framer import Framer
+from recorder.modes import Mode
+from recorder.options import Address, Upstream
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mitmproxy's own imports use deprecated pyparsing names
+    from recorder.relay_testing import Rig, rigged
 
 GET = b"GET /a HTTP/1.1\r\nhOsT: h\r\nX-Odd:  \xff v \r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
@@ -304,3 +313,133 @@ def test_large_bodies_pass_both_ways_in_bounded_memory(relayed: Any) -> None:
             assert (exchange.request.size, exchange.response.size) == (size, size)
 
     run(main)
+
+
+BLOCK = bytes(1 << 16)
+
+
+def test_the_refusal_of_a_body_reaches_a_client_that_is_still_sending_it() -> None:
+    """The upstream closes with bytes unread, so a reset is close behind its refusal. In threads: all of them are at it at once."""
+    refusal = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+    times = 12
+
+    def refuse(listener: socket.socket) -> None:
+        for _ in range(times):
+            server, _ = listener.accept()
+            with server:
+                got = b""
+                while b"\r\n\r\n" not in got:
+                    got += server.recv(1 << 16)
+                server.sendall(refusal)
+
+    def upload(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (128 * len(BLOCK)))
+                for _ in range(128):
+                    client.sendall(BLOCK)
+            with contextlib.suppress(ConnectionError):
+                return client.recv(1 << 16)
+            return b""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            upstream = Upstream("http", Address("127.0.0.1", listener.getsockname()[1]))
+            async with rigged(Mode("reverse", upstream)) as rig:
+                refusing = asyncio.create_task(asyncio.to_thread(refuse, listener))
+                got = [await asyncio.to_thread(upload, rig.port) for _ in range(times)]
+                await refusing
+                assert got == [refusal] * times
+                exchanges = await rig.exchanges(times)
+                assert {exchange.response and exchange.response.status for exchange in exchanges} == {413}
+
+    run(main)
+
+
+def test_a_client_that_reads_when_it_has_sent_everything_is_not_held_up_by_what_it_does_not_read() -> None:
+    """Not even when both ways have been stuck: the upstream reads on, and that must be enough."""
+    blocks = 512
+    answered, asked = [0], [0]
+    read_on = asyncio.Event()
+
+    async def pour(writer: asyncio.StreamWriter, poured: list[int]) -> None:
+        for _ in range(blocks):
+            writer.write(BLOCK)
+            await writer.drain()
+            poured[0] += 1
+
+    async def stuck(poured: list[int]) -> None:
+        before = -1
+        while poured[0] != before:
+            before = poured[0]
+            for _ in range(500):
+                await asyncio.sleep(0)
+        assert 0 < before < blocks
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        await read_on.wait()
+        await reader.readexactly(blocks * len(BLOCK))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (blocks * len(BLOCK)))
+        await asyncio.gather(pour(writer, answered), read(reader))
+        writer.close()
+
+    async def main() -> None:
+        async with _between_sockets(serve) as rig:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=len(BLOCK))
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (blocks * len(BLOCK)))
+            await stuck(answered)
+            asking = asyncio.create_task(pour(writer, asked))
+            await stuck(asked)
+            read_on.set()
+            await asking
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(blocks * len(BLOCK))
+            writer.close()
+            await rig.exchanges(1)
+
+    run(main)
+
+
+def test_what_a_client_sends_while_the_upstream_is_connected_to_stays_with_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks, connect, may = 512, asyncio.open_connection, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(blocks * len(BLOCK))
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async def later(*where: Any, **how: Any) -> Any:
+        await may.wait()
+        return await connect(*where, **how)
+
+    async def main() -> None:
+        async with _between_sockets(serve) as rig:
+            reader, writer = await connect("127.0.0.1", rig.port)
+            monkeypatch.setattr(asyncio, "open_connection", later)
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (blocks * len(BLOCK)))
+            for _ in range(blocks):
+                writer.write(BLOCK)
+            for _ in range(2000):
+                await asyncio.sleep(0)
+            assert writer.transport.get_write_buffer_size() > blocks * len(BLOCK) // 2
+            may.set()
+            assert await reader.readexactly(len(OK)) == OK
+            writer.close()
+            await rig.exchanges(1)
+
+    run(main)
+
+
+@contextlib.asynccontextmanager
+async def _between_sockets(serve: Callable[..., Awaitable[None]]) -> AsyncIterator[Rig]:
+    upstream = await asyncio.start_server(serve, "127.0.0.1", 0, limit=len(BLOCK))
+    port = upstream.sockets[0].getsockname()[1]
+    async with upstream, rigged(Mode("reverse", Upstream("http", Address("127.0.0.1", port)))) as rig:
+        yield rig

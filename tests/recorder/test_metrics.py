@@ -1,5 +1,8 @@
 """The metrics say what the board says, in a form that Prometheus reads."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,8 +14,9 @@ SILENT = {Count.OFFERED, *(count for count in Count if count.name.startswith("CO
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board.new(2)
+def board() -> Iterator[Board]:
+    with closing(Board.new(2)) as board:
+        yield board
 
 
 def samples(board: Board) -> dict[tuple[str, str], float]:

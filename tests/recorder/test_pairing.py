@@ -7,7 +7,7 @@ import pytest
 
 from captures.exchange import RUN_HEADER, FailureKind
 from recorder.admission import Admission
-from recorder.board import Board, Count
+from recorder.board import ROW_SIZE, Count
 from recorder.pairing import PAIR_NS, Pairing
 from recorder.recording import Limits, Recording
 from recorder.wire import WireBody, WireExchange
@@ -23,7 +23,7 @@ class Desk:
 
     def __init__(self, limits: Limits = LIMITS, admission: Admission | None = None, **options: object) -> None:
         self.kept: list[WireExchange] = []
-        self.row = [0] * len(Board.new(1).rows[0])
+        self.row = [0] * ROW_SIZE
         self.recording = Recording(self._offer, self.row, admission, limits)
         self.pairing = Pairing(self.recording, **options)  # type: ignore[arg-type]  # as they are named there
 

@@ -82,7 +82,7 @@ def run(test: Callable[[Desk], Awaitable[None]], limits: Limits = LIMITS, loop: 
             for writer in desk.writers:
                 writer.transport.abort()
             await asyncio.sleep(0)
-            for each in (listener, control, other):
+            for each in (listener, control, other, board):
                 each.close()
         assert sink.row[Count.HELD_BYTES] == 0
         assert sink.row[Count.OPEN_CONNECTIONS] == 0

@@ -128,7 +128,7 @@ class Supervisor:
         self.listener.close()
         if self._reading >= 0:
             os.close(self._reading)
-        os.close(self.board.descriptor)
+        self.board.close()
 
 
 @contextmanager
