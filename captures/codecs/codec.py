@@ -56,6 +56,9 @@ class Codec(Protocol):
     name: str
     """Part of the data: rename it when its meaning changes."""
 
+    # Optional: ``control_words: frozenset[str]``, every text that makes a string CONTROL. With it, bodies that differ in other
+    # strings are pseudonymised by a plan; without it, each leaf by leaf.
+
     def claims(self, request: Request) -> Claim | None:
         """Cheap: method, path and content type only. None: not mine."""
         ...

@@ -49,6 +49,7 @@ _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
 
 class KServeV1:
     name = "kserve-v1"
+    control_words = frozenset[str]()
 
     def claims(self, request: Request) -> Claim | None:
         return claim_path(self.name, ROUTES, request.method, request.target)

@@ -78,12 +78,12 @@ _PARAMETERS: Mapping[str, Role] = {
     "priority": Role.CONTROL,
     "timeout": Role.CONTROL,
 }
-_WORDS = DATATYPES | CONTENT_TYPES
 _HIGHEST_FEATURE_RANK = 2
 
 
 class OipV2:
     name = "oip-v2"
+    control_words = DATATYPES | CONTENT_TYPES
 
     def claims(self, request: Request) -> Claim | None:
         return claim_path(self.name, ROUTES, request.method, request.target)
@@ -212,7 +212,7 @@ def _leaf(body: bytes, span: Span, side: Side, names: Mapping[Path, str], ranks:
     role = _VALUES.get(place, Role.OTHER)
     if _in_parameters(place):
         role = _PARAMETERS.get(name, Role.OTHER)
-    if role is Role.CONTROL and kind == "string" and text_of(body[start:stop]) not in _WORDS:
+    if role is Role.CONTROL and kind == "string" and text_of(body[start:stop]) not in OipV2.control_words:
         role = Role.OTHER
     return Leaf(path, start, stop, kind, role, name)
 

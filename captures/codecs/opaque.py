@@ -32,6 +32,7 @@ class OpaqueCodec:
     """JSON becomes a `Document`, anything else `Opaque`. Never inference, no features."""
 
     name = "opaque"
+    control_words = frozenset[str]()
 
     def claims(self, request: Request) -> Claim:
         method = request.method if request.method in METHODS else "OTHER"

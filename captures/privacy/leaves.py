@@ -8,7 +8,7 @@ else. A plan that is used again becomes a `Template`, which does the same in one
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -35,6 +35,7 @@ _MOST_WORDS = 20_000
 _MOST_KEYS = 2_000  # replaced keys that are remembered: maps keyed by somebody's ids have no end of them
 _MOST_TEMPLATES = 512
 _TEMPLATES_EACH = 4  # of one codec, side and place
+_MOST_KNOWN = 256  # strings in one place of a template: names repeat, ids do not
 _QUOTE, _ARRAY = b'"['
 _ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
 _ANY_STRING, _ANY_NUMBER = b'"', b"0"
@@ -80,15 +81,15 @@ class Bodies:
             except CodecError:
                 pass
         try:
-            kept = self._unknown(body, side)
+            kept = self._unknown(body, side, place)
         except CodecError:
             return Kept(b"", visible=True, dropped=True, unparsed=unparsed)
         return Kept(kept.body, altered=kept.altered, visible=kept.visible, unparsed=unparsed)
 
-    def _unknown(self, body: bytes, side: Side) -> Kept:
+    def _unknown(self, body: bytes, side: Side, place: str) -> Kept:
         """JSON no codec gives meaning to. A lone number or string is not worth the doubt what it is."""
         _require_document(body)
-        return self._by_leaf(_OPAQUE, body, side)[0]
+        return self._by_shape(_OPAQUE, body, side, place)
 
     def _by_shape(self, codec: Codec, body: bytes, side: Side, place: str) -> Kept:
         require_utf8(body)
@@ -146,9 +147,13 @@ class Bodies:
         parts = []
         at = 0
         visible = False
-        for group, action in each.actions:
+        for group, action, known in each.actions:
             old = match[group]
-            new = self._replaced(old, action, len(body))
+            new = known.get(old)
+            if new is None:
+                new = self._replaced(old, action, len(body))
+                if old[0] == _QUOTE and len(known) < _MOST_KNOWN:
+                    known[old] = new
             if new != old:
                 start, stop = match.span(group)
                 parts += [body[at:start], new]
@@ -162,7 +167,8 @@ class Bodies:
         edits: list[Edit] = []
         visible = False
         general = True
-        words: list[bytes] = []
+        control = getattr(codec, "control_words", None)
+        words = [] if control is None else [_literal(word) for word in control]
         keys = 0
         for leaf, old, decision, new in self._decided(codec, body, side):
             said = leaf.kind in ("key", "string") and not (
@@ -174,7 +180,11 @@ class Bodies:
             if leaf.kind == "key":
                 keys += old not in self._words
                 words.append(old)
-            general = general and (leaf.kind in {"key", "numbers", "number"} or leaf.role in _VALUES)
+            if leaf.role is Role.OTHER and leaf.kind == "string" and control is not None and not decision.ruled:
+                # Another word at this place may be one of the protocol's, however it is spelled.
+                decision = replace(decision, but=control)  # noqa: PLW2901 - what is decided for the shape
+            elif leaf.kind not in {"key", "numbers", "number"} and leaf.role not in _VALUES:
+                general = False
             if leaf.kind != "literal":
                 decisions.append((leaf, decision))
             if new != old:

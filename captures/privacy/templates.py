@@ -20,12 +20,12 @@ _MANY = 3  # commas; arrays with fewer are told apart by how many
 
 @dataclass(frozen=True, slots=True)
 class Template[Action]:
-    """``actions``: (group of ``pattern``, what to do with what it holds), in order. ``strings``: the groups that hold any string.
-    ``arrays``: those that hold an array, with its number of commas, `_MANY` being as many or more.
+    """``actions``: (group of ``pattern``, what to do with what it holds, what became of strings there), in order. ``strings``: the
+    groups that hold any string. ``arrays``: those that hold an array, with its number of commas, `_MANY` being as many or more.
     """
 
     pattern: re.Pattern[bytes]
-    actions: tuple[tuple[int, Action], ...]
+    actions: tuple[tuple[int, Action, dict[bytes, bytes]], ...]
     strings: tuple[int, ...]
     arrays: tuple[tuple[int, int], ...]
 
@@ -71,7 +71,7 @@ def template[Action](
     numbered = list(enumerate(groups, 1))
     return Template(
         re.compile(b"".join(parts)),
-        tuple((group, action) for group, (_, action) in numbered if rule_of(action) in {None, Rule.ALL}),
+        tuple((group, action, {}) for group, (_, action) in numbered if rule_of(action) in {None, Rule.ALL}),
         tuple(group for group, (piece, _) in numbered if piece[0] == _QUOTE and piece not in words),
         tuple((group, min(piece.count(b","), _MANY)) for group, (piece, _) in numbered if piece[0] == _ARRAY),
     )
@@ -100,7 +100,7 @@ def _kept(piece: bytes, rule: Rule | None) -> bytes:
 
 
 def _nested(piece: bytes) -> int:
-    return max(piece[:64].translate(None, b" \t\r\n").partition(b"]")[0].count(b"[") - 1, 0)
+    return max(piece.count(b"[", 0, piece.find(b"]")) - 1, 0)
 
 
 def _small(rule: Rule, literals: bytes = b"") -> bytes:

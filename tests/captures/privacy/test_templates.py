@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from captures.codecs.kserve_v1 import KServeV1
 from captures.codecs.oip_v2 import OipV2
+from captures.codecs.opaque import OpaqueCodec
 from captures.privacy.leaves import Bodies
 from captures.privacy.policy import Policy
 from captures.privacy.surrogate import Surrogates
@@ -17,6 +18,11 @@ POLICY = Policy(labels=("cat", "dog"), features_replaced=("secret*",))
 TEXTS = st.sampled_from(["cat", "dog", "ada@example.com", "x", "FP64", "r-1", "", 'a"b', "é"])
 NUMBERS = st.sampled_from([0, 1, -2.5, 12345, 123456789, 1e21, 0.1, True, None, 4111111111111111])
 ROWS = st.lists(NUMBERS, min_size=1, max_size=6)
+PARAMETERS = st.dictionaries(
+    st.sampled_from(["sequence_id", "who", "content_type", "names"]),
+    st.one_of(NUMBERS, TEXTS, st.sampled_from(["pd", "np", "FP64", "p\\u0064"]), st.lists(TEXTS, max_size=3)),
+    max_size=3,
+)
 
 
 @st.composite
@@ -48,6 +54,17 @@ def test_a_body_is_kept_alike_whatever_came_before_it(values: list[dict[str, obj
         fresh = Bodies(POLICY, Surrogates(KEY), derived=False)
 
         assert trained.keep(codec, body, "request", "POST /x") == fresh.keep(codec, body, "request")
+
+
+@given(st.lists(st.dictionaries(TEXTS, st.one_of(TEXTS, NUMBERS, ROWS), max_size=4), min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_so_is_what_no_codec_knows(values: list[dict[str, object]]) -> None:
+    codec = OpaqueCodec()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for body in [written(value, None) for value in values] * 3:
+        fresh = Bodies(POLICY, Surrogates(KEY), derived=False)
+
+        assert trained.keep(codec, body, "request", "a") == fresh.keep(codec, body, "request")
 
 
 @given(st.lists(tensors("outputs"), min_size=1, max_size=6))
