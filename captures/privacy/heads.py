@@ -138,7 +138,7 @@ class Heads:
         go.
         """
         path = path_of(target)
-        kept = path if path == "*" else self._path(path, template)
+        kept = self._path(path, template)
         parameters = [part for part in self.parameters(target) if part.new is not None]
         if parameters:
             return f"{kept}?{'&'.join(str(part.new) for part in parameters)}", kept != path
@@ -191,6 +191,8 @@ class Heads:
     def segments(self, path: str, template: str) -> list[Part]:
         """The segments of a path, the empty one in front of the first slash included."""
         raw = path.split("/")
+        if path == "*":
+            return [Part("", path, _ROUTE, path)]
         if any_glob(self._policy.paths_kept, path):
             return [Part("", segment, _PATH_KEPT, segment) for segment in raw]
         wanted = template.split("/")
@@ -221,6 +223,8 @@ class Heads:
         return [self._parameter(parameter) for parameter in query.split("&")] if query else []
 
     def _parameter(self, parameter: str) -> Part:
+        if not parameter:
+            return Part("", parameter, _NOTHING, parameter)
         name, equals, value = parameter.partition("=")
         plain = unquote_plus(name)
         do, spelled = self._rules.query(plain) or (None, False)
@@ -253,6 +257,7 @@ class Heads:
         return self._surrogates.token(domain, text)
 
 
+@lru_cache(_CACHED)
 def reason_phrase(status: int, reason: str) -> str:
     """The phrase as it came where it is a standard one, else the standard one of ``status``."""
     try:

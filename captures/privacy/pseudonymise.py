@@ -16,6 +16,7 @@ from captures.codecs.opaque import METHODS, OpaqueCodec
 from captures.codecs.registry import classify, codecs
 from captures.codecs.routes import path_of
 from captures.exchange import Chunk, Exchange, Flags, Request, Response, header
+from captures.makers import make_chunk, make_exchange, make_request, make_response
 from captures.privacy.decisions import Decision
 from captures.privacy.heads import IS_ENCODED, IS_STREAM, Heads, Part, http_version, reason_phrase
 from captures.privacy.leaves import Bodies, Kept
@@ -142,19 +143,19 @@ class Pseudonymiser:
             flags |= _REPLAYABLE
         if response is not None and response.end_ns >= 0 and not visible and not flags & _UNSURE:
             flags |= _VALID
-        return Exchange(
-            arrival_ns=exchange.arrival_ns,
-            request=request,
-            response=response,
-            failure=exchange.failure,
-            route=call.claim.route,
-            codec=call.claim.codec,
-            model=(call.claim.model or exchange.model) if made_up else call.model,
-            session=self._session(exchange),
-            connection=exchange.connection,
-            flags=_FLAGS[flags],
-            labels=exchange.labels,
-            origin=exchange.origin,
+        return make_exchange(
+            exchange.arrival_ns,
+            request,
+            response,
+            exchange.failure,
+            call.claim.route,
+            call.claim.codec,
+            (call.claim.model or exchange.model) if made_up else call.model,
+            exchange.session if made_up or self._derived else self._session(exchange.request),
+            exchange.connection,
+            _FLAGS[flags],
+            exchange.labels,
+            exchange.origin,
         )
 
     def _request(self, raw: Request, call: _Call, flags: int) -> tuple[Request, int, bool]:
@@ -165,15 +166,9 @@ class Pseudonymiser:
         headers = head.of_body(len(sent.body) or raw.size)
         if len(headers) < len(raw.headers):
             found |= _REQUEST_ALTERED
-        request = Request(
-            method=call.method,
-            target=call.target,
-            headers=headers,
-            chunks=_chunks(raw.chunks, sent),
-            end_ns=raw.end_ns,
-            size=raw.size,
-            http_version=http_version(raw.http_version),
-        )
+        chunks = _chunks(raw.chunks, sent)
+        version = http_version(raw.http_version)
+        request = make_request(call.method, call.target, headers, chunks, raw.end_ns, raw.size, version)
         return request, found, sent.visible or call.altered
 
     def _response(self, raw: Response, call: _Call, flags: int) -> tuple[Response, int, bool]:
@@ -187,15 +182,9 @@ class Pseudonymiser:
             found |= _RESPONSE_ALTERED
         if head.says & IS_STREAM:
             found |= _STREAM
-        response = Response(
-            status=raw.status,
-            headers=headers,
-            chunks=_chunks(raw.chunks, got),
-            first_ns=raw.first_ns,
-            end_ns=raw.end_ns,
-            size=raw.size,
-            reason=reason_phrase(raw.status, raw.reason),
-        )
+        chunks = _chunks(raw.chunks, got)
+        reason = reason_phrase(raw.status, raw.reason)
+        response = make_response(raw.status, headers, chunks, raw.first_ns, raw.end_ns, raw.size, reason)
         return response, found, got.visible
 
     def _body(self, call: _Call, side: Side, message: Request | Response, says: int, flags: int) -> Kept:
@@ -210,14 +199,12 @@ class Pseudonymiser:
             return Kept(b"", visible=True, dropped=True, unparsed=call.claimed)
         return self._bodies.keep(call.codec, body, side, call.place)
 
-    def _session(self, exchange: Exchange) -> int:
-        """The keyed hash of what the policy names; one that is derived or made up keeps the session it has."""
-        if self._derived or Flags.SYNTHETIC in exchange.flags:
-            return exchange.session
-        where, _, name = self._policy.session.partition(":")
-        if not where:
+    def _session(self, request: Request) -> int:
+        """The keyed hash of what the policy names."""
+        if not self._policy.session:
             return 0
-        value = _SESSION_SOURCES[where](exchange.request, name)
+        where, _, name = self._policy.session.partition(":")
+        value = _SESSION_SOURCES[where](request, name)
         return self._surrogates.number64("session", value) if value else 0
 
 
@@ -232,7 +219,7 @@ def _flags(side: Side, kept: Kept) -> int:
 def _chunks(chunks: tuple[Chunk, ...], kept: Kept) -> tuple[Chunk, ...]:
     if not kept.altered and not kept.dropped:
         return chunks
-    return tuple([Chunk(chunk.at_ns, b"" if position else kept.body) for position, chunk in enumerate(chunks)])
+    return tuple([make_chunk(chunk.at_ns, b"" if position else kept.body) for position, chunk in enumerate(chunks)])
 
 
 def _from_header(request: Request, name: str) -> str:
