@@ -1,7 +1,7 @@
 """Watching real traffic: forwarding owns the sockets, recording gets a copy. Imports ``captures``.
 
-Relay: the proxy that forwards · Recorder: the hooks that tee what passes · Assembler: chunks of both directions -> Exchange ·
-Recording: what is kept, left out and counted · Spool: a bounded queue and the process behind it that decodes, pseudonymises
-and writes · Intake: the spool's account of every exchange · Session: one recording from key to seal ·
-Shed: a copy that was dropped and counted.
+Recorder: all processes of one recording · Supervisor: holds the port, replaces the others, drains · Worker: takes connections, as a
+relay or as a sink · Lane: HTTP/1.1, byte by byte · Hooks: everything else, through mitmproxy · Sink: takes copies · Spool: the
+process that decodes, pseudonymises and writes, behind a bounded queue · Board: the counters they share · Recording: what is
+kept, left out and counted · Intake: the spool's account of every exchange · Shed: a copy that was dropped and counted.
 """

@@ -99,7 +99,7 @@ def record(
     chosen = RecordOptions(
         listen=parse.parse_address(listen),
         storage=storage,
-        sources=(server.address,) if server and mode == "reverse" else (),
+        sources=(server.address,) if server and relaying_as.name == "reverse" else (),
         workers=parse.parse_workers(workers, storage),
         policy=policy,
         key=key,

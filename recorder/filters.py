@@ -66,6 +66,10 @@ def parse_rule(text: str, option: str = "--only") -> Rule:
     kind, colon, rest = text.strip().partition(":")
     if colon and kind in _KINDS:
         return _PARSERS[kind](rest, f"{option} {text!r}")
+    if text.strip() in _KINDS:
+        raise UsageError(
+            f"{option} {text!r}: write {text.strip()}:…, for example header:NAME=VALUE, status:5xx, model:NAME"
+        )
     words = text.split()
     method = words.pop(0).upper() if words and (_METHOD.fullmatch(words[0]) or len(words) > 1) else "*"
     path = words.pop(0) if words else "*"
@@ -73,7 +77,7 @@ def parse_rule(text: str, option: str = "--only") -> Rule:
     if words or not sound or method == path:
         raise UsageError(f"{option} {text!r}: write 'POST /v2/models/*', header:NAME=VALUE, status:5xx or model:NAME")
     if "?" in path or "#" in path:
-        raise UsageError(f"{option} {text!r}: a rule is about the path; leave the query out")
+        raise UsageError(f"{option} {text!r}: a filter is about the path; leave the query out")
     return Rule("request", f"{method} {path}")
 
 

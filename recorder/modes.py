@@ -26,6 +26,12 @@ class Tls:
     upstream_key: Path | None = None
     insecure: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises UsageError: a key without its certificate."""
+        for key, cert, name in ((self.key, self.cert, "tls"), (self.upstream_key, self.upstream_cert, "upstream")):
+            if key is not None and cert is None:
+                raise UsageError(f"--{name}-key {key}: it is the key of --{name}-cert; name that too")
+
     @property
     def warning(self) -> str:
         """For stderr, whenever it is not empty."""

@@ -141,7 +141,7 @@ def parse_duration_ns(text: str, name: str = "--for") -> int:
     except ValueError:
         found = 0
     if not found:
-        raise UsageError(f"{name} {text!r}: write a duration with its unit, for example 60s, 15m or 1h")
+        raise UsageError(f"{name} {text!r}: write a duration above 0 with its unit, for example 60s, 15m or 1h")
     return found
 
 
@@ -159,7 +159,9 @@ def parse_workers(count: int, storage: Storage, name: str = "--workers") -> int:
         raise UsageError(f"{name} {count}: 1 to {MOST_WORKERS}; more than the machine has cores only costs memory")
     if count > 1 and storage.rotation is None:
         folder = storage.path.with_suffix("")
-        raise UsageError(f"{name} {count}: {storage.out} is one file, and each worker writes its own; --out {folder}/")
+        raise UsageError(
+            f"{name} {count}: {storage.out} is one file, and each worker writes its own; name a folder: --out {folder}/"
+        )
     return count
 
 

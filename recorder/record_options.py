@@ -123,14 +123,14 @@ OnlyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--only",
-        metavar="RULE",
+        metavar="FILTER",
         help="Record only these: 'POST /v2/models/*', header:x-tenant=acme, status:5xx, model:house*. Repeat for more.",
         rich_help_panel=CONTENT,
     ),
 ]
 ExceptOption = Annotated[
     list[str] | None,
-    typer.Option("--except", metavar="RULE", help="Leave these out; rules as for --only.", rich_help_panel=CONTENT),
+    typer.Option("--except", metavar="FILTER", help="Leave these out; written as for --only.", rich_help_panel=CONTENT),
 ]
 LabelOption = Annotated[
     list[str] | None,

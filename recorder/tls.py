@@ -166,8 +166,6 @@ def _upstream_ca(tls: Tls) -> str | None:
 def _upstream_identity(tls: Tls) -> str | None:
     """One file with certificate and key, as mitmproxy wants it; where they are two, one in memory."""
     if tls.upstream_cert is None:
-        if tls.upstream_key is not None:
-            raise UsageError("--upstream-key: the key of --upstream-cert, which is missing")
         return None
     path = tls.upstream_cert
     if tls.upstream_key is not None:

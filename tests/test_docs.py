@@ -1,8 +1,8 @@
 """The docs' commands are run: every ```sh and ```python block of a page, in order, in one shell, in an empty folder.
 
-Ports written in a page (127.0.0.1:9000, --port 9001, 90xx and 91xx) are replaced by free ones; nothing else is
-changed. A ```console block shows output
-and is not run. Names the docs must know (commands, transforms, columns) are checked by the tests of their owners.
+Ports written in a page (127.0.0.1:9000, --port 9001, 90xx and 91xx) are replaced by free ones; nothing else is changed.
+A ```console block shows output and is not run. Names the docs must know (commands, transforms, columns) are checked by the
+tests of their owners.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ PAGES = [
         str(page.relative_to(ROOT)) for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/howto").glob("*.md")]
     ),
 ]
+LINKED = [*PAGES, "CONTRIBUTING.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs/adr").glob("*.md"))]
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=--port )\d{4,5}|\b9[01]\d\d\b")
 PRELUDE = """
 set -euo pipefail
@@ -82,12 +83,31 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     assert code == 0, f"{page}\n{log.read_text()[-5000:]}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+def anchors_of(page: Path) -> set[str]:
+    """What links may name: headings, spelled as GitHub does."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKED)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", text):
         if "://" not in link:
-            assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
+            target = (ROOT / page).parent / link if link else ROOT / page
+            assert target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in anchors_of(target), f"{page}: {link}#{anchor}"
+
+
+@pytest.mark.parametrize("package", ["captures", "captures/privacy", "recorder", "replayer"])
+def test_the_house_has_a_place_for_every_file(package: str) -> None:
+    house = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("## 3. ")[2].partition("\n## 4. ")[0]
+    named = re.findall(r"[*\w]+\.py", house)
+
+    for file in (ROOT / package).glob("[!_]*.py"):
+        assert any(file.match(name) for name in named), (
+            f"docs/design.md, section 3, does not name {package}/{file.name}"
+        )
 
 
 @pytest.mark.parametrize("name", shadowtape.COMMANDS)

@@ -59,6 +59,7 @@ def test_rules_as_people_write_them(text: str, rule: Rule) -> None:
         ("status:2XX", "status:5xx"),
         ("model:", "model:house"),
         ("path:/v2", "POST /v2/models"),
+        ("model", "model:NAME"),
     ],
 )
 def test_a_rule_that_cannot_work_is_refused(text: str, why: str) -> None:

@@ -1,5 +1,7 @@
 """How clients reach a relay, as a user chose it."""
 
+from pathlib import Path
+
 import pytest
 
 from captures.errors import UsageError
@@ -50,3 +52,9 @@ def test_mitmproxy_is_not_asked_to_listen_for_http3() -> None:
 def test_who_does_not_check_is_warned() -> None:
     assert "not checked" in Tls(insecure=True).warning
     assert not Tls().warning
+
+
+@pytest.mark.parametrize("field", ["key", "upstream_key"])
+def test_a_key_without_its_certificate_is_refused(field: str) -> None:
+    with pytest.raises(UsageError, match=r"-key k\.pem: it is the key of --\w+-cert; name that too"):
+        Tls(**{field: Path("k.pem")})  # type: ignore[arg-type]  # the field is one of paths
