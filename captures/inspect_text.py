@@ -258,7 +258,9 @@ def _files(found: Facts) -> Iterator[tuple[str, str]]:
         return
     numbers = [each["number"] for each in files]
     unsealed = sum(not each["sealed"] for each in files)
-    said = [f"{plural(len(files), 'file')}, numbers {min(numbers)} to {max(numbers)}"]
+    recordings = len({each["recording_id"] for each in files})
+    said = [plural(len(files), "file")]
+    said.append(f"of {recordings} recordings" if recordings > 1 else f"numbers {min(numbers)} to {max(numbers)}")
     said.append(f"{unsealed} not sealed" if unsealed else "all sealed")
     sizes = [each["size_bytes"] for each in files]
     said.append(f"{size_text(min(sizes))} to {size_text(max(sizes))} each")
@@ -276,5 +278,8 @@ def _origin(header: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _short(value: object) -> str:
-    text = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{key} {each}" for key, each in value.items())
+    else:
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= 200 else text[:199] + "…"

@@ -181,6 +181,16 @@ def test_a_folder_says_so(tmp_path: Path, capsys: Output) -> None:
     assert "numbers 1 to 2, all sealed" in out
 
 
+def test_a_folder_of_several_recordings_says_so(tmp_path: Path, capsys: Output) -> None:
+    for number in (1, 2):
+        ids = {"file_id": bytes([number]) * 16, "recording_id": bytes([number]) * 16}
+        write_example(tmp_path / f"20260105T08000{number}Z-000001.tape", example_exchanges(2), number=1, **ids)
+
+    assert shadowtape.run(["inspect", str(tmp_path)]) == 0
+
+    assert "2 files, of 2 recordings, all sealed" in capsys.readouterr().out
+
+
 def test_expired_files_of_a_folder_are_left_out_and_counted(tmp_path: Path, capsys: Output) -> None:
     for number, expires_ns in ((1, 1), (2, 0)):
         path = tmp_path / f"20260105T080000Z-{number:06}.tape"
