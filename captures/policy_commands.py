@@ -193,7 +193,7 @@ def _line_as_data(line: Line, *, reveal: bool) -> dict[str, object]:
         "action": line.action,
         "kind": line.kind,
         "changed": line.changed,
-        "after": line.after if line.changed or reveal else None,
+        "after": line.after if reveal else line.shown if line.changed else None,
         "possible": line.possible or None,
     } | ({"before": line.before} if reveal else {})
 
@@ -231,7 +231,9 @@ def _grouped(lines: tuple[Line, ...]) -> dict[Line, int]:
 def _after(line: Line, *, reveal: bool) -> str:
     if line.after is None:
         return "left out"
-    return _cut(line.after) if line.changed or reveal else "as it is"
+    if reveal:
+        return _cut(line.after)
+    return _cut(line.shown or "") if line.changed else "as it is"
 
 
 def _cut(text: str) -> str:

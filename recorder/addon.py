@@ -218,7 +218,8 @@ class Recorder:
             self.assembler.leave(flow.id, Count.HOOK_ERRORS)
 
     def client_disconnected(self, client: Client) -> None:
-        self.lanes.pop(client.id, None)
+        if (lane := self.lanes.pop(client.id, None)) is not None:
+            lane.gone()
         self._multiplexed.pop(client.id, None)
         self._refusals.pop(client.id, None)
         if self.live:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 
 from captures.version import __version__
@@ -17,6 +18,7 @@ from recorder.board import Board, Count
 from recorder.metrics import CONTENT_TYPE, exposition
 
 ANSWER_S = 5.0  # for a client to ask, and again to take the answer
+HANGS_S = 10.0  # a relay whose event loop has not come round for so long serves nobody
 MOST_CLIENTS = 64
 _HEAD_BYTES = 8 << 10
 _JSON = "application/json"
@@ -107,7 +109,8 @@ def _readiness(board: Board) -> Answer:
 
 
 def _state(board: Board, enough: Callable[[list[bool]], bool]) -> Answer:
-    alive = [_runs(row[Count.RELAY_PID]) for row in board.rows]
+    now_s = time.monotonic()
+    alive = [_runs(row[Count.RELAY_PID]) and now_s - row[Count.RELAY_BEAT_S] < HANGS_S for row in board.rows]
     draining = board.total(Count.DRAINING) > 0
     well = enough(alive) and not draining
     told = {

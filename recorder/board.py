@@ -70,6 +70,8 @@ class Count(IntEnum):
     POLICY_RELOADS = auto()
     POLICY_REFUSALS = auto()
     DRAINING = auto()  # 1: the port is closed, what is in flight may finish
+    # The relay's, too.
+    RELAY_BEAT_S = auto()  # monotonic seconds, when its event loop last came round
 
 
 DELAY_BOUNDS_NS = (

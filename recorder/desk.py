@@ -102,8 +102,10 @@ class Desk:
     def seal(self) -> None:
         """The end."""
         free = free_bytes(self.place)
-        if self.intake.trouble:  # what was shed is to stand in a file
-            self._retry(free)
+        if (
+            self.intake.trouble
+        ):  # what was shed is to stand in a file; a small one, for which there need be no room but this
+            self._retry(None)
         self._guard(0, None)
         self.intake.seal()
         self._gauges(free)

@@ -73,6 +73,13 @@ class Lane(layer.Layer):
         with self._guard():
             self._framer.abandon(self._now_ns())
 
+    def gone(self) -> None:
+        """The client is not there any more. Mostly that has been heard as an event; a TLS layer between may have kept it."""
+        self._over = True
+        with self._guard():
+            self._framer.client_closed()
+            self._framer.server_closed(self._now_ns(), whole=False)
+
     def handle_event(self, event: events.Event) -> Commands:
         """The one inherited wraps every event in another generator, for layers that wait; once open, this one never does."""
         if self._open and self._paused is None:
@@ -125,7 +132,8 @@ class Lane(layer.Layer):
         now_ns = self._now_ns()
         yield commands.SendData(self._client, data)
         self._seen_from_server(data, now_ns)
-        if self._draining() and not self.busy:
+        heard_out = not self._client.state & ConnectionState.CAN_READ and self._server.tls
+        if (heard_out or self._draining()) and not self.busy:
             yield from self._end()
 
     def _seen_from_server(self, data: bytes, now_ns: int) -> None:
@@ -188,7 +196,9 @@ class Lane(layer.Layer):
             self._reset_on_close(self._server)
         if cut or not (self._open and self.busy and self._server.connected):
             yield from self._end()
-        else:
+        elif (
+            self._framer.lost or not self._server.tls
+        ):  # servers take half a close of TLS for the end: that of HTTP waits
             yield commands.CloseTcpConnection(self._server, half_close=True)
 
     def _server_closed(self) -> Commands:

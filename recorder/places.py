@@ -60,7 +60,7 @@ def uploader_to(url: str, staging: Path, note: Note, upload: Upload | None) -> U
     put, probe = _real_bucket(url) if upload is None else (upload, None)
     uploader = Uploader(put, url, note, probe=probe)
     for path in _left_over(staging, note):
-        uploader.put(path)
+        uploader.put(path, found=True)
     return uploader
 
 

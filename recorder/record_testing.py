@@ -248,3 +248,20 @@ def until(happened: Callable[[], bool]) -> None:
 def kept(path: Path) -> int:
     with open_capture(path) as capture:
         return len(capture)
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    """Of --admin: status and body."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def metric(port: int, name: str, *labels: str) -> float:
+    """Of /metrics, summed over workers."""
+    lines = page(port, "/metrics")[1].splitlines()
+    found = [
+        line for line in lines if re.match(rf"shadowtape_recorder_{name}\b", line) and all(x in line for x in labels)
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in found)

@@ -7,7 +7,6 @@ import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 _AT_ONCE = select.PIPE_BUF  # a pipe that takes anything takes this much
 
@@ -58,7 +57,7 @@ def _open() -> None:
 
 def crash_line(error: BaseException) -> str:
     """What may be said of an error of ours. Not its message: it might quote traffic."""
-    place: TracebackType | None = error.__traceback__
+    place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     where = f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else ""

@@ -93,6 +93,7 @@ class Supervisor:
         self._board, self._places = self._crew.board, self._crew.places
         self._stage = Stage.ON
         self._started = False
+        self._asked = False  # to stop, by a signal
         self._draining = False
         self._left = False
         self._code = 0
@@ -111,7 +112,9 @@ class Supervisor:
         for place in self._places:
             self._start_spool(place)
         self._work = Work(prepare(), self._crew.make_recording, options.queue, new_loop)
-        if not self._wait_for(lambda: all(place.ready for place in self._places), "the spool process"):
+        self._wait_for(lambda: self._asked or all(place.ready for place in self._places), "the spool process")
+        if self._asked:  # nobody could connect yet
+            self._say("stopped by a signal before it listened", event="note")
             return False
         open_port(self._listener, self._listen)
         gc.collect()
@@ -119,8 +122,7 @@ class Supervisor:
         for place in self._places:
             self._start_worker(place)
         self._crew.start_admin()
-        if not self._wait_for(lambda: all(place.serving for place in self._places), "a worker process"):
-            return False
+        self._wait_for(lambda: all(place.serving for place in self._places), "a worker process")
         self._started = True
         spool = self._places[0].spool
         path = spool.path if spool is not None else ""
@@ -135,6 +137,8 @@ class Supervisor:
         if self._options.duration_ns:
             self._reactor.later(self._options.duration_ns / 1e9, self._on_duration)
         self._tick()
+        if self._asked:  # while the workers started
+            self._drain()
         self._reactor.run(lambda: self._left)
         return self._code
 
@@ -145,18 +149,14 @@ class Supervisor:
 
     # Starting processes.
 
-    def _wait_for(self, there: Callable[[], bool], what: str) -> bool:
-        """False: a signal came first."""
+    def _wait_for(self, there: Callable[[], bool], what: str) -> None:
         late: list[bool] = []
         self._reactor.later(START_S, lambda: late.append(True))
-        self._reactor.run(lambda: there() or self._draining or self._refusal is not None or bool(late))
-        if self._draining:
-            return False
+        self._reactor.run(lambda: there() or self._refusal is not None or bool(late))
         if self._refusal is not None:
             raise self._refusal
         if not there():
             raise UsageError(f"{what} did not start within {START_S:.0f} s")
-        return True
 
     def _start_spool(self, place: Place) -> None:
         try:
@@ -280,10 +280,10 @@ class Supervisor:
     # What is to be done.
 
     def _on_stop(self) -> None:
-        if not self._draining:
+        if not self._asked and not self._draining:
+            self._asked = True
             if self._started:
                 self._drain()
-            self._draining = True
             return
         # Spools read to the end of their pipes and seal on their own; nobody has to wait for them.
         self._kill_workers()

@@ -4,12 +4,13 @@ A file is removed here once it is there. Where it cannot be uploaded it is tried
 operator hears of it once, and once more when nothing is left behind.
 """
 
+import fcntl
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from captures.errors import ShadowtapeError
@@ -17,6 +18,7 @@ from captures.errors import ShadowtapeError
 UPLOAD_WAIT_S = 60.0  # at the end of a recording, for what is not in the bucket yet
 FIRST_S = 1.0
 LONGEST_S = 60.0
+_BUSY = "in use"
 
 
 def delay_s(failures: int, share: float) -> float:
@@ -42,15 +44,18 @@ class Uploader:
     ) -> None:
         self._upload, self._url, self._note, self._probe, self._delay = upload, url, note, probe, delay
         self._waiting: deque[Path] = deque()
+        self._found: set[Path] = set()
         self._changed = threading.Condition()
         self._closing = False
         self._until = 0.0
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()
 
-    def put(self, path: Path) -> None:
-        """A sealed file. Returns at once."""
+    def put(self, path: Path, *, found: bool = False) -> None:
+        """A sealed file. Returns at once. ``found``: it is of another recorder, and others may have found it as well."""
         with self._changed:
+            if found:
+                self._found.add(path)
             self._waiting.append(path)
             self._changed.notify()
 
@@ -81,6 +86,8 @@ class Uploader:
                 stuck.discard(path)
             else:
                 failures += 1
+                if error == _BUSY:
+                    continue
                 if not stuck:
                     self._note(f"{path.name}: cannot be uploaded: {error}; tried again later")
                 stuck.add(path)
@@ -108,16 +115,25 @@ class Uploader:
 
     def _try(self, path: Path) -> str | None:
         """None: it is there, and no longer here."""
-        if not path.exists():
-            self._note(f"{path}: gone before it was uploaded")
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("rb"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # another worker's spool found it here as well, and is at it
+                return _BUSY
+            except FileNotFoundError:
+                if path not in self._found:
+                    self._note(f"{path.name}: no longer in {path.parent}: uploaded by another worker, or removed")
+                return None
+            except OSError as error:
+                return _why(error)
+            try:
+                self._upload(path, f"{self._url}/{path.name}")
+            except Exception as error:  # noqa: BLE001 - whatever the store's client raises, the file is kept and tried again
+                return _why(error)
+            with suppress(OSError):
+                path.unlink()
             return None
-        try:
-            self._upload(path, f"{self._url}/{path.name}")
-        except Exception as error:  # noqa: BLE001 - whatever the store's client raises, the file is kept and tried again
-            return _why(error)
-        with suppress(OSError):
-            path.unlink()
-        return None
 
 
 def _why(error: Exception) -> str:

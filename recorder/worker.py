@@ -23,6 +23,7 @@ FINISH_S = 10.0  # for exchanges in flight when the service or the recording is 
 FLUSH_S = 20.0  # for what is queued for the spool
 EXIT_CRASH = 70
 _POLL_S = 0.02
+_BEAT_S = 1.0
 
 type MakeService = Callable[[Seat, Recording], Service]
 type MakeRecording = Callable[[Seat, Outlet], Recording]
@@ -177,8 +178,14 @@ class _Desk:
         }
 
     def open(self) -> None:
+        self._beat()
         self.channel.send({"kind": "ready"})
         asyncio.get_running_loop().add_reader(self.channel.fileno(), self._hear)
+
+    def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._row[Count.RELAY_BEAT_S] = int(loop.time())
+        loop.call_later(_BEAT_S, self._beat)
 
     async def drain(self) -> None:
         await self.service.drain(FINISH_S)

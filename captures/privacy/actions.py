@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from math import floor
 
 from captures.privacy import presidio, times
@@ -27,6 +27,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 _LONGEST_NUMBER = 400  # characters of a number that is calculated with; the longest double has some 330
 _NOISE_BITS = 53
+_SIX_TO_FOUR = 16  # bits of 2002::/16, then a whole IPv4 address (RFC 3056 §2)
 _EXACT = Context(prec=2 * _LONGEST_NUMBER)
 
 
@@ -135,6 +136,8 @@ def _truncated(text: str, do: Do) -> str | None:
     except ValueError:
         return None
     bits = do.v4 if isinstance(address, IPv4Address) else do.v6
+    if isinstance(address, IPv6Address) and address.sixtofour is not None:
+        bits = min(bits, _SIX_TO_FOUR + do.v4)
     return str(ip_network((address, bits), strict=False).network_address)
 
 

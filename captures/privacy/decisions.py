@@ -32,7 +32,7 @@ type Each = Callable[[Path], Decision]
 @dataclass(frozen=True, slots=True)
 class Decision:
     """``rule``: what the default makes of numbers; without one ``do`` decides, in ``domain`` where it names none. ``ruled``: a rule
-    of the policy decided. ``each``: decides for single numbers of an array, by their indexes in it. ``but``: texts that are kept.
+    of the policy decided. ``each``: decides for single numbers of an array, by their indexes in it.
     """
 
     do: Do
@@ -41,7 +41,6 @@ class Decision:
     visible: bool = True
     ruled: bool = False
     each: Each | None = None
-    but: frozenset[str] = frozenset()
 
     @property
     def keeps(self) -> bool:
@@ -56,7 +55,6 @@ _EMPTY = _kept("nothing in it")
 _PROTOCOL = _kept("the protocol's own word")
 _PLAIN = _kept("reads like a name")
 _LABEL = _kept("listed in labels")
-_NONE: frozenset[str] = frozenset()
 
 _RULES_SAID = {
     Rule.ALL: "numbers of such a name or place",
@@ -109,8 +107,7 @@ class Decisions:
         domain = self._domain(leaf)
         prompt = leaf.role is Role.TEXT and side == "request" and (domain == TEXT or names_content(leaf.name))
         do = self._rules.text if prompt else Do("token", why=f"default: {leaf.role}")
-        # The same shape of body may hold a label next time, however it is spelled.
-        return Decision(do, domain, visible=visible, but=self._labels if leaf.role is Role.PREDICTION else _NONE)
+        return Decision(do, domain, visible=visible)
 
     def _domain(self, leaf: Leaf) -> str:
         if leaf.role is Role.NAME:

@@ -53,6 +53,20 @@ class Line:
     def changed(self) -> bool:
         return self.after != self.before
 
+    @property
+    def shown(self) -> str | None:
+        """``after`` without what stays of ``before``: numbers of an array, words of a text."""
+        if self.after is None or not self.changed:
+            return self.after
+        if self.action == "scrub-text":
+            return " ".join(new if new != old else "…" for old, new in _word_by_word(self.before, self.after))
+        if not self.kind.startswith("array"):
+            return self.after
+        numbers = iter(NUMBER.findall(self.before.encode()))
+        return NUMBER.sub(
+            lambda new: "…".encode() if new.group() == next(numbers) else new.group(), self.after.encode()
+        ).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -86,6 +100,12 @@ def _why_not(lines: Sequence[Line], exchange: Exchange) -> Iterator[str]:
     if exchange.response is None:
         yield "there is no answer"
     yield from dict.fromkeys(f"{line.place} is altered" for line in lines if line.visible and line.changed)
+
+
+def _word_by_word(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """Where their numbers differ nothing can be told apart, and all of it counts as old."""
+    old, new = before.split(), after.split()
+    return zip(old, new if len(old) == len(new) else old, strict=True)
 
 
 # -- heads

@@ -8,7 +8,7 @@ else. A plan that is used again becomes a `Template`, which does the same in one
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
@@ -35,7 +35,8 @@ _MOST_WORDS = 20_000
 _MOST_KEYS = 2_000  # replaced keys that are remembered: maps keyed by somebody's ids have no end of them
 _MOST_TEMPLATES = 512
 _TEMPLATES_EACH = 4  # of one codec, side and place
-_MOST_KNOWN = 256  # strings in one place of a template: names repeat, ids do not
+_MOST_KNOWN, _LONGEST_KNOWN = 256, 256  # strings in one place of a template: names repeat, ids and prompts do not
+_LONGEST_ESCAPE = 12  # bytes of a character: two escapes
 _QUOTE, _ARRAY = b'"['
 _ARRAYS = (b"[0", b"[1", b"[2", b"[3")  # arrays by commas, up to what a role may depend on
 _ANY_STRING, _ANY_NUMBER = b'"', b"0"
@@ -66,6 +67,8 @@ class Bodies:
         self._pieces = 0  # in all plans
         # String literals some plan keeps for what they say, and keys it replaces: they are part of a shape.
         self._words: set[bytes] = {_literal(label) for label in policy.labels}
+        self._texts: set[str] = set(policy.labels)  # the same, of those that may come in other spellings
+        self._longest = 0  # bytes of a literal that may be one of them
         self._keys = 0  # of those, the replaced keys
         self._templates: dict[tuple[str, Side, str], list[Template[Decision]]] = {}
         self._made = 0  # templates
@@ -95,7 +98,7 @@ class Bodies:
         require_utf8(body)
         known = self._templates.get((codec.name, side, place), ())
         for each in known:
-            if match := each.match(body, self._words):
+            if match := each.match(body, self._words, self._says_word):
                 return self._by_template(each, match, body)
         pieces = SPLIT.split(body)
         if len(pieces) > _MOST_PIECES:
@@ -124,13 +127,22 @@ class Bodies:
             piece = shape[position]
             first = piece[0]
             if first == _QUOTE:
-                if piece not in words:
+                if piece not in words and not (b"\\" in piece and self._says_word(piece)):
                     shape[position] = _ANY_STRING
             elif first == _ARRAY:
                 shape[position] = _ARRAYS[min(piece.count(b","), 3)]
             else:
                 shape[position] = _ANY_NUMBER
         return shape
+
+    def _says_word(self, piece: bytes) -> bool:
+        """Whether a string with escapes in it says what would be kept somewhere, and so takes a closer look."""
+        if len(piece) > self._longest:
+            return False
+        try:
+            return text_of(piece) in self._texts
+        except ValueError:  # it does not end
+            return False
 
     def _by_plan(self, plan: _Plan, pieces: list[bytes], body: bytes) -> Kept:
         altered = visible = False
@@ -152,7 +164,7 @@ class Bodies:
             new = known.get(old)
             if new is None:
                 new = self._replaced(old, action, len(body))
-                if old[0] == _QUOTE and len(known) < _MOST_KNOWN:
+                if old[0] == _QUOTE and len(old) <= _LONGEST_KNOWN and len(known) < _MOST_KNOWN:
                     known[old] = new
             if new != old:
                 start, stop = match.span(group)
@@ -180,11 +192,10 @@ class Bodies:
             if leaf.kind == "key":
                 keys += old not in self._words
                 words.append(old)
-            if leaf.role is Role.OTHER and leaf.kind == "string" and control is not None and not decision.ruled:
-                # Another word at this place may be one of the protocol's, however it is spelled.
-                decision = replace(decision, but=control)  # noqa: PLW2901 - what is decided for the shape
-            elif leaf.kind not in {"key", "numbers", "number"} and leaf.role not in _VALUES:
-                general = False
+            if leaf.kind not in {"key", "numbers", "number"} and leaf.role not in _VALUES:
+                # A word of the protocol at this place would be part of the shape.
+                general = general and leaf.role is Role.OTHER and control is not None and leaf.kind == "string"
+                general = general and not decision.ruled
             if leaf.kind != "literal":
                 decisions.append((leaf, decision))
             if new != old:
@@ -195,6 +206,8 @@ class Bodies:
         if not general or len(self._words) + len(words) > _MOST_WORDS or self._keys + keys > _MOST_KEYS:
             return kept, None
         self._words.update(words)
+        self._texts.update(control or ())
+        self._longest = _LONGEST_ESCAPE * max(map(len, self._texts), default=0) + 2
         self._keys += keys
         return kept, decisions
 
@@ -224,7 +237,7 @@ class Bodies:
             return replaced_by_rule(old, decision, self._surrogates, body_size)
         do = decision.do
         text = text_of(old)
-        if not text or do.action == "keep" or text in decision.but or (self._derived and is_token(text)):
+        if not text or do.action == "keep" or (self._derived and is_token(text)):
             return old
         if do.action == "token":
             return b'"' + self._surrogates.token(do.domain or decision.domain, text).encode() + b'"'

@@ -13,6 +13,7 @@ from captures.privacy.surrogate import Surrogates
 DOMAIN = "identity"
 _DECIMAL = re.compile(rb"(-?)([0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _CONTENT_NESTING = 3  # [[[: more than rows of columns
+_NESTED = re.compile(rb"(?:\[[ \t\r\n]*+){%d}" % _CONTENT_NESTING)  # also behind rows that are flat
 
 
 class Rule(IntEnum):
@@ -46,11 +47,9 @@ def replaced_numbers(text: bytes, rule: Rule, surrogates: Surrogates, body_size:
 
 def is_content(text: bytes) -> bool:
     """Whether an array is nested too deeply for rows of columns: an image, a sequence of embeddings."""
-    return text[:1] == b"[" and _nesting(text) >= _CONTENT_NESTING
-
-
-def _nesting(text: bytes) -> int:
-    return text[:64].translate(None, b" \t\r\n").partition(b"]")[0].count(b"[")
+    if text[:1] != b"[":
+        return False
+    return text.count(b"[", 0, text.find(b"]")) >= _CONTENT_NESTING or _NESTED.search(text) is not None
 
 
 def _replaced(text: bytes, rule: Rule, surrogates: Surrogates, body_size: int) -> bytes:

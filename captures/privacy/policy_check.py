@@ -11,6 +11,10 @@ from captures.privacy.policy_rule import PolicyRule, is_spelled_out
 
 _ANY_KEY, _ANY_INDEX = "\0", -1  # in no body: only wildcards fit them
 _SHOWS = frozenset(("keep", "scrub-text"))
+_DAY_NS = 86_400 * 10**9
+_LEAST_BLUR, _LEAST_SHIFT_DAYS = 0.01, 30
+_MOST_V4, _MOST_V6 = 24, 64  # bits: a site, a link
+_MOST_SHOWN = 4  # characters: what is printed on a receipt
 _CHANGES = frozenset(("token", "surrogate", "redact", "drop", "mask", "words"))
 
 
@@ -46,8 +50,25 @@ def _of_rule(policy: Policy, number: int, rule: PolicyRule) -> Iterator[Warning]
         yield Warning(number, "breaks requests", f"{where}: a server looks its tensors up by name")
     if rule.path is not None and rule.do == "drop":
         yield Warning(number, "breaks requests", f"{where}: a dropped value becomes null, which servers may refuse")
+    if kept := _kept_of_each(rule):
+        yield Warning(number, "keeps most of it", f"{where}: {kept}")
     if rule.do == "blur" and rule.role in ("text", "identity"):
         yield Warning(number, "understands little", f"{where}: blur is for numbers; everything else becomes a token")
+
+
+def _kept_of_each(rule: PolicyRule) -> str:
+    """What an action leaves of a value by its parameters; "" where that is little."""
+    if rule.do == "generalise" and rule.step is not None and rule.step_exact <= 1:
+        return f"a step of {rule.step} keeps every integer as it is"
+    if rule.do == "blur" and rule.by_share < _LEAST_BLUR:
+        return f"blur by {rule.by} keeps every integer below {round(1 / (2 * rule.by_share)):,} as it is"
+    if rule.do == "shift-time" and rule.up_to_ns < _LEAST_SHIFT_DAYS * _DAY_NS:
+        return f"up to {rule.up_to} is soon guessed: a date has {rule.up_to_ns // _DAY_NS:,} possible offsets"
+    if rule.do == "truncate-ip" and (rule.v4 > _MOST_V4 or rule.v6 > _MOST_V6):
+        return f"networks of {rule.v4} and {rule.v6} bits are as good as addresses"
+    if rule.do == "mask" and rule.keep_first + rule.keep_last > _MOST_SHOWN:
+        return f"half of a value of {2 * (rule.keep_first + rule.keep_last)} characters is kept"
+    return ""
 
 
 def _of_fields(policy: Policy) -> Iterator[Warning]:

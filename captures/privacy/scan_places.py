@@ -123,8 +123,14 @@ def _content(
         for number, part in enumerate(parts):
             yield from _content(f"{where}, part {number}", part, budget, depth + 1)
         return
+    yield from _readable(where, body, budget, depth, kind)
+
+
+def _readable(where: str, body: bytes, budget: list[int], depth: int, kind: str) -> Iterator[Piece]:
+    """JSON, or text, or what text there is in it. A lone number is text: it may be the field of a form."""
+    starts = body.lstrip().startswith(_JSON_STARTS)
     try:
-        yield from _json(where, body, depth)
+        yield from _json(where, body if starts else b"", depth)
     except CodecError:
         if is_text(body):
             yield from _plain(where, body, kind, depth)

@@ -33,7 +33,7 @@ _FOLDED = re.compile(rb"(?<=[A-Za-z0-9+/_-]{16})(?:\r\n|\n)[ \t]*(?=[A-Za-z0-9+/
 _QUOTED = re.compile(rb"=(?:[0-9A-Fa-f]{2}|\r?\n)")
 _ENTITY = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-z]{2,8});")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{%d,}={0,2}" % _SHORTEST_RUN)
-_HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){%d,}" % (_SHORTEST_RUN * 3 // 4))
+_HEX = re.compile(rb"[0-9a-fA-F]{%d,}+" % (_SHORTEST_RUN * 3 // 2))  # pairs would cost a hundred bytes each to match
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{8,}")
 
@@ -106,8 +106,8 @@ def _is_loose_utf8(data: bytes) -> bool:
 
 
 def layers(data: bytes) -> Iterable[tuple[str, bytes]]:
-    """(what it was encoded as, what it says) of what is encoded in a text: base64, hex and percent escapes, and what is compressed
-    below them.
+    """(what it was encoded as, what it says) of what is encoded in a text: base64, hex and escapes, and what is compressed below
+    them.
     """
     return _layers_again(data) if len(data) <= _LONGEST_CACHED else _layers(data)
 
@@ -131,6 +131,8 @@ def _layers(data: bytes) -> Iterator[tuple[str, bytes]]:
                     yield name, b"\n".join(runs)
     if b"%" in data and (text := unquote_to_bytes(data)) != data:
         yield "percent-encoded", text
+    if (b"\\" in data or b"&" in data) and (text := _unescaped(_without_entities(data))) != data:
+        yield "escaped", text
 
 
 def embedded(data: bytes, most: int = MOST_INFLATED) -> Iterator[tuple[str, bytes]]:
@@ -167,4 +169,4 @@ def _from_base64(run: bytes) -> Iterator[bytes]:
 
 
 def _from_hex(run: bytes) -> Iterator[bytes]:
-    yield bytes.fromhex(run.decode())
+    yield bytes.fromhex(run[: len(run) // 2 * 2].decode())

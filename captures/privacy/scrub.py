@@ -6,9 +6,13 @@ No list of patterns finds every name. What this keeps is free text, and a policy
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from unicodedata import category, decimal, normalize
 
 from captures.privacy.look_alikes import is_card, is_iban, look_alike
+from captures.privacy.names import is_plain
 from captures.privacy.surrogate import Surrogates, is_token
+
+_BETWEEN = re.compile(r"(?:stk1_[a-z2-7]{16}|[+/_=-])+")
 
 type Spans = Iterable[tuple[int, int]]
 type Recogniser = Callable[[str], Spans]
@@ -27,6 +31,11 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _is_encoded(text: str) -> bool:
+    """Base64 does not read like names, a file's path does. Tokens of ours say nothing."""
+    return not all(is_plain(part) for part in _BETWEEN.split(text) if part)
+
+
 # First match at a place wins, so what is more special comes first. Possessive, so that no text takes longer than linear time.
 _PATTERNS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "token": (r"stk1_[a-z2-7]{16}", _always),
@@ -42,15 +51,18 @@ _PATTERNS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "ipv6": (r"(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}+", _is_address),
     "ipv4": (r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])", _is_address),
     "phone": (r"(?<![0-9A-Za-z])(?:\+|\()?[0-9](?:[ ()/.-]{0,2}[0-9]){6,14}+(?![0-9])", _always),
-    "hex": (r"(?<![0-9A-Za-z])(?=[a-fA-F]*+[0-9])[0-9a-fA-F]{12,128}+(?![0-9A-Za-z])", _always),
+    "hex": (r"(?<![0-9A-Za-z])(?=[a-fA-F]*+[0-9])[0-9a-fA-F]{12,}+(?![0-9A-Za-z])", _always),
     "digits": (r"[0-9]{4,}+", _always),
 }
 _ANY = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _PATTERNS.items()), re.ASCII)
 _DIGITS = re.compile(r"[0-9]{4,}+", re.ASCII)
+# What may say anything: base64, and what is written in percent escapes.
+_RUN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}+={0,2}", re.ASCII)
+_ESCAPED = re.compile(r"(?<![^\s\"'<>])[^\s%\"'<>]*+(?:%[0-9A-Fa-f]{2}[^\s%\"'<>]*+)++", re.ASCII)
 
 
 def recognised(text: str) -> Spans:
-    """What the patterns find. Numbers of four digits and more are always somebody's."""
+    """What the patterns find. Numbers of four digits and more are always somebody's. Spans may overlap."""
     for match in _ANY.finditer(text):
         kind = match.lastgroup
         assert kind is not None
@@ -63,15 +75,32 @@ def recognised(text: str) -> Spans:
                 (match.start() + found.start(), match.start() + found.end())
                 for found in _DIGITS.finditer(match.group())
             )
+    yield from (match.span() for match in _RUN.finditer(text) if _is_encoded(match.group()))
+    if "%" in text:
+        yield from (match.span() for match in _ESCAPED.finditer(text))
 
 
 def scrubbed(text: str, surrogates: Surrogates, domain: str, recognisers: Iterable[Recogniser] = (recognised,)) -> str:
+    """Characters that only look like others (full-width letters, digits of other scripts, invisible ones between) are
+    written plainly where something is found behind them.
+    """
     parts: list[str] = []
     at = 0
+    if not text.isascii() and (plain := _plainly(text)) != text and _finds(recognisers, plain):
+        text = plain
     for start, stop in _merged(span for recogniser in recognisers for span in recogniser(text)):
         parts += [text[at:start], _replaced(text[start:stop], surrogates, domain)]
         at = stop
     return "".join([*parts, text[at:]])
+
+
+def _finds(recognisers: Iterable[Recogniser], text: str) -> bool:
+    return any(True for recogniser in recognisers for _ in recogniser(text))
+
+
+def _plainly(text: str) -> str:
+    seen = (character for character in normalize("NFKC", text) if category(character) != "Cf")
+    return "".join(character if character.isascii() else str(decimal(character, character)) for character in seen)
 
 
 def _replaced(text: str, surrogates: Surrogates, domain: str) -> str:

@@ -6,8 +6,8 @@ somebody is for a person to decide who reads the proposal.
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from captures.privacy.census import Census, Place, Tally
@@ -23,6 +23,9 @@ FEWEST_EACH = 5
 _AGAIN = 1.5  # values for each different one, of what comes again
 _MOSTLY = 0.9
 _MANY_DIFFERENT = 0.2  # different values per value
+_MANY_NAMES = 64  # in one object
+_SELDOM = 10  # times less than the most frequent beside it
+_STEP = re.compile(r"\.[^.\[\]']+|\[[^\]]*\]")
 _CREDENTIAL = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key|signature|jwt")
 _SESSION = re.compile(r"session|conversation|thread", re.IGNORECASE)
 _HARMLESS = ("word", "empty")
@@ -78,8 +81,60 @@ class Proposal:
 def proposals(census: Census) -> list[Proposal]:
     """One for each place that a rule can say something about, in the order of a policy."""
     order = {"keep": 0, "truncate-ip": 1, "shift-time": 2, "words": 3, "token": 4, "": 5}
-    found = (_proposed(place, tally) for place, tally in census.tallies.items() if _is_open(place))
-    return sorted(found, key=lambda each: (order[each.do], each.place))
+    named = _named(census)
+    found = [_proposed(place, tally) for place, tally in census.tallies.items() if place in named and _is_open(place)]
+    return _settled(sorted(found, key=lambda each: (order[each.do], each.place)), census)
+
+
+def _named(census: Census) -> frozenset[Place]:
+    """Those that may be shown. A key may be somebody's id: where there are many in one object, the seldom ones are not names."""
+    siblings: dict[tuple[str, str, str], dict[str, int]] = {}
+    for place, tally in census.tallies.items():
+        beside = siblings.setdefault((place.where, place.side, _parent(place)), {})
+        beside[place.what] = beside.get(place.what, 0) + tally.values
+    named = set()
+    for place in census.tallies:
+        beside = siblings[place.where, place.side, _parent(place)]
+        seldom = len(beside) > _MANY_NAMES and _SELDOM * beside[place.what] < max(beside.values())
+        if beside[place.what] >= FEWEST_EACH and not seldom:
+            named.add(place)
+    hidden = {place.what for place in census.tallies} - {place.what for place in named}
+    return frozenset(place for place in named if hidden.isdisjoint(_ancestors(place.what)))
+
+
+def _parent(place: Place) -> str:
+    return next(iter(_ancestors(place.what)), "") if place.where == "path" else ""
+
+
+def _ancestors(what: str) -> Iterator[str]:
+    """Of a path, the nearest first."""
+    return (what[: match.start()] for match in reversed([*_STEP.finditer(what)]) if match.start())
+
+
+def _settled(found: Sequence[Proposal], census: Census) -> list[Proposal]:
+    """A rule matches whatever stands at its path, of all roles, and everything inside: keeping needs all of it to agree."""
+    agreed: dict[tuple[str, str, str], set[str]] = {}
+    for each in found:
+        agreed.setdefault(_spot(each.place), set()).add(each.do)
+    inside = {ancestor for place in census.tallies if place.where == "path" for ancestor in _ancestors(place.what)}
+    settled: list[Proposal] = []
+    ruled: set[tuple[str, str, str]] = set()
+    for each in found:
+        spot, do, why = _spot(each.place), each.do, each.why
+        if do and spot in ruled:
+            do, why = "", "decided by a rule above"
+        elif do and ".*" in each.place.what and each.place.where == "path":
+            do, why = "", "its keys do not read like names, and a rule for any key takes in too much"
+        elif do == "keep" and (agreed[spot] != {"keep"} or each.place.what in inside):
+            do, why = "", "looks categorical, but other values stand there too"
+        if do:
+            ruled.add(spot)
+        settled.append(replace(each, do=do, why=why))
+    return [*(each for each in settled if each.do), *(each for each in settled if not each.do)]
+
+
+def _spot(place: Place) -> tuple[str, str, str]:
+    return place.where, place.what, place.side
 
 
 def session_of(census: Census) -> str:
@@ -126,6 +181,8 @@ def policy_text(census: Census, found: list[Proposal], of_what: str) -> str:
             f"#   {each.place.where} {each.place.what} ({each.place.side}): {each.why}: {each.evidence}"
             for each in left
         ]
+    if unnamed := len(census.tallies) - len(_named(census)):
+        lines.append(f"# Not named: {unnamed:,} places seen too seldom; what they are called may be somebody's.")
     if census.elsewhere:
         lines.append(f"# Not looked at: {census.elsewhere:,} values of more places than are counted.")
     return "\n".join(lines) + "\n"

@@ -31,8 +31,11 @@ def is_token(text: str) -> bool:
 
 
 def machine_bound(value: int) -> int:
-    """The largest value of the smallest machine integer that holds ``value``; beyond those, as many digits."""
-    return next((bound for bound in _BOUNDS if abs(value) <= bound), _most_of(value))
+    """The largest value of the smallest machine integer that holds ``value`` (-128 is one of 8 bits); beyond those, as many
+    digits.
+    """
+    size = value if value >= 0 else -value - 1
+    return next((bound for bound in _BOUNDS if size <= bound), _most_of(value))
 
 
 def bound_of(value: int) -> int:
@@ -70,11 +73,11 @@ class Surrogates:
         if value is None:
             return sign + self._digits(domain, digits)
         low = 10 ** (len(digits) - 1) if len(digits) > 1 else 0
-        high = bound_of(value)
+        high = bound_of(-value if sign else value)
         return sign + str(low + int.from_bytes(self.digest(domain, digits.encode(), 64)) % (high - low + 1))
 
     def same_class(self, domain: str, text: str) -> str:
-        """A letter for a letter of its case, a digit for a digit, the rest as it is."""
+        """A letter for a letter of its case, a digit for a digit; of the rest what is ASCII stays, the others become ``~``."""
         digits = iter(self._digits(domain, text))
         letters = iter(self.digest(domain, b"letters:" + _bytes(text), 64) * (len(text) // 64 + 1))
         return "".join(_like(character, next(digits), next(letters)) for character in text)
@@ -112,5 +115,5 @@ def _like(character: str, digit: str, letter: int) -> str:
     if character.isdigit():
         return digit
     if not character.isalpha():
-        return character
+        return character if character.isascii() else "~"  # emoji spell words, and so do circled letters
     return chr((ord("A") if character.isupper() else ord("a")) + letter % 26)

@@ -29,13 +29,16 @@ class Template[Action]:
     strings: tuple[int, ...]
     arrays: tuple[tuple[int, int], ...]
 
-    def match(self, body: bytes, words: Collection[bytes]) -> re.Match[bytes] | None:
-        """None: not such a body, or it takes a closer look."""
+    def match(
+        self, body: bytes, words: Collection[bytes], says_word: Callable[[bytes], bool]
+    ) -> re.Match[bytes] | None:
+        """None: not such a body, or it takes a closer look. ``says_word``: whether a string with escapes is one of ``words``."""
         match = self.pattern.fullmatch(body)
         if match is None:
             return None
         for group in self.strings:
-            if match[group] in words:
+            text = match[group]
+            if text in words or (b"\\" in text and says_word(text)):
                 return None
         for group, commas in self.arrays:
             if min(match[group].count(b","), _MANY) != commas:

@@ -103,6 +103,7 @@ SHELLS = [
     "recorder/listening.py",
     "recorder/reactor.py",
     "recorder/pace.py",
+    "recorder/crew.py",
     "recorder/standard.py",  # stderr
     "recorder/uploading.py",
     "transforms/schedule_files.py",

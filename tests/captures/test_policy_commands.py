@@ -276,6 +276,31 @@ def test_what_is_explained_is_what_is_done() -> None:
     assert kept.request.target == f"{path}?{next(line.after for line in lines if 'query' in line.place)}"
 
 
+def test_what_stays_of_a_value_is_not_shown() -> None:
+    body = b'{"instances": [{"row": [1.25, 4111111111111111], "note": "My dog is ada@x.org today"}]}'
+    raw = exchange_of(b"POST /v1/models/m:predict HTTP/1.1\n\n" + body, None, "x")
+    policy = Policy.from_yaml("text: scrub")
+    lines = {line.place: line for line in explain(Pseudonymiser(policy, bytes(32)), raw).lines}
+    row, note = lines["request $.instances[0].row"], lines["request $.instances[0].note"]
+
+    assert str(row.after).startswith("[1.25, ")
+    assert str(row.shown).startswith("[\u2026, ")
+    assert note.shown is not None
+    assert [each == "\u2026" for each in note.shown.split()] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("target", ["*", "*?a=1", "/a?", "/a?&b=1&&", "/a?=", "/a?b"])
+def test_odd_targets_are_explained_as_they_are_kept(target: str) -> None:
+    request = Request(method="POST", target=target, chunks=(Chunk(1, b"{}"),), end_ns=1, size=2)
+    policy = Policy.from_yaml("rules: [{query: '*', do: mask}]")
+    pseudonymiser = Pseudonymiser(policy, bytes(32))
+    (kept,) = pseudonymiser.apply([Exchange(arrival_ns=0, request=request)])
+    segments = "/".join(str(part.new) for part in pseudonymiser.segments(request))
+    parameters = "&".join(str(part.new) for part in pseudonymiser.parameters(request))
+
+    assert kept.request.target == (f"{segments}?{parameters}" if "?" in kept.request.target else segments)
+
+
 def test_a_body_that_is_dropped_is_one_line() -> None:
     raw = Exchange(
         arrival_ns=0,

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from recorder.admin import MOST_CLIENTS, answering, response
+from recorder.admin import HANGS_S, MOST_CLIENTS, answering, response
 from recorder.board import Board, Count
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ def board() -> Iterator[Board]:
     with closing(Board.new(2)) as board:
         for row in board.rows:
             row[Count.RELAY_PID] = os.getpid()
+            row[Count.RELAY_BEAT_S] = int(time.monotonic())
             row[Count.RECORDING] = 1
         yield board
 
@@ -57,6 +59,13 @@ def test_health_is_every_relay_and_readiness_any_until_the_port_closes(
 
     assert asked(board, "GET /healthz HTTP/1.1")[0] == health
     assert asked(board, "GET /readyz HTTP/1.1")[0] == readiness
+
+
+def test_a_relay_that_runs_and_does_nothing_any_more_is_down(board: Board) -> None:
+    board.rows[1][Count.RELAY_BEAT_S] -= int(HANGS_S) + 1
+
+    assert asked(board, "GET /healthz HTTP/1.1")[0] == 503
+    assert asked(board, "GET /readyz HTTP/1.1")[0] == 200
 
 
 def test_a_recording_that_is_in_trouble_is_told_and_does_not_take_the_relay_out(board: Board) -> None:

@@ -271,26 +271,29 @@ def test_a_folder_that_cannot_be_made_is_trouble_until_it_can(rig: Rig) -> None:
     assert (len(rig.said("trouble")), len(rig.said("recovered"))) == (1, 1)
 
 
-def test_what_is_shed_to_the_very_end_stands_in_a_file_where_there_is_room(rig: Rig) -> None:
+@pytest.mark.parametrize("free", [0, 1 << 40])
+def test_what_is_shed_to_the_very_end_stands_in_a_file(rig: Rig, free: int) -> None:
+    """A small one: the floor is no reason to keep silent."""
     rig.open("out", min_free=MIB, rotation=FOLDER)
     rig.free = 0
     rig.tick()
     rig.take(5)
-    rig.free = 1 << 40
+    rig.free = free
     rig.end()
     assert all_told(rig.tmp_path) == (0, Confessions(seen=5, shed=5))
 
 
-def test_without_room_at_the_end_the_account_still_tells(rig: Rig) -> None:
-    rig.open("x.tape", min_free=MIB)
+def test_where_nothing_can_be_written_at_the_end_the_account_still_tells(rig: Rig) -> None:
+    (rig.tmp_path / "gone").mkdir()
+    rig.open("gone/x.tape")
     rig.take(1)
-    rig.free = 0
+    shutil.rmtree(rig.tmp_path / "gone")
     rig.tick()
     rig.take(5)
     rig.end()
-    assert len(tapes(rig.tmp_path)) == 1
+    assert tapes(rig.tmp_path) == []
     told = rig.desk.account()
-    assert (told["kept"], told["confessions"]["seen"], told["confessions"]["shed"]) == (1, 6, 5)  # type: ignore[index]  # data
+    assert (told["kept"], told["confessions"]["seen"], told["confessions"]["shed"]) == (0, 6, 6)  # type: ignore[index]  # data
 
 
 @pytest.mark.parametrize("rotation", [None, FOLDER])

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -23,7 +24,19 @@ import pytest
 from captures.confessions import Confessions
 from captures.opening import open_capture
 from captures.privacy.policy import Policy
-from recorder.record_testing import ROOT, Recorder, Traffic, free_port, kept, recording, refused, send, serving, until
+from recorder.record_testing import (
+    ROOT,
+    Recorder,
+    Traffic,
+    free_port,
+    kept,
+    metric,
+    recording,
+    refused,
+    send,
+    serving,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 WITHIN_S = 2.0  # what a client waits for a worker that was killed; the goal is 0.2, this machine is shared
@@ -119,16 +132,15 @@ def test_a_full_disk_costs_the_recording_until_there_is_room_again(upstream: int
         assert recorder.said("^recording stopped") == 1
 
 
-def test_an_output_that_is_removed_is_said_and_costs_no_request(upstream: int, tmp_path: Path) -> None:
+def test_a_folder_that_is_removed_is_said_and_costs_no_request(upstream: int, tmp_path: Path) -> None:
     folder = tmp_path / "tapes"
     with recording(upstream, folder) as recorder, Traffic(recorder.port) as traffic:
         traffic.goes_on()
-        for path in folder.iterdir():
-            path.unlink()
+        shutil.rmtree(folder)
         recorder.says("^recording stopped: .*gone from its folder.*traffic goes on")
         traffic.goes_on()
         traffic.__exit__()
-        assert recorder.stop() == 0
+        assert recorder.stop(signal.SIGINT) == 0
         assert traffic.failed == []
         exchanges, seen, shed = closing_counts(recorder)
         assert (seen, exchanges + shed) == (traffic.good, traffic.good)
@@ -173,8 +185,9 @@ def sealed(path: Path) -> bool:
 def test_a_policy_is_read_again_and_a_broken_one_changes_nothing(upstream: int, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("labels: [approved]\n")
+    admin = free_port()
     with (
-        recording(upstream, tmp_path / "tapes", "--policy", str(policy)) as recorder,
+        recording(upstream, tmp_path / "tapes", "--policy", str(policy), "--admin", f"127.0.0.1:{admin}") as recorder,
         Traffic(recorder.port) as traffic,
     ):
         traffic.goes_on()
@@ -186,6 +199,7 @@ def test_a_policy_is_read_again_and_a_broken_one_changes_nothing(upstream: int, 
         recorder.process.send_signal(signal.SIGHUP)
         recorder.says("^policy reloaded: ")
         until(lambda: len(list((tmp_path / "tapes").iterdir())) == 2)
+        assert [metric(admin, f"policy_{name}_total") for name in ("reloads", "refusals")] == [1, 1]
         traffic.goes_on()
         traffic.__exit__()
         assert recorder.stop() == 0
@@ -294,6 +308,45 @@ def test_two_workers_share_the_port_and_write_into_one_folder(upstream: int, tmp
             connections.append({exchange.connection for exchange in capture.exchanges()})
     assert ids[0] != ids[1]
     assert connections[0].isdisjoint(connections[1])
+
+
+def test_all_processes_killed_at_once_are_all_replaced(upstream: int, tmp_path: Path) -> None:
+    with (
+        recording(upstream, tmp_path / "tapes", "--workers", "3") as recorder,
+        Traffic(recorder.port) as traffic,
+    ):
+        traffic.goes_on()
+        for pid in (*recorder.workers(), *recorder.spools()):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: recorder.said("^recording goes on into ") == 3)
+        traffic.goes_on()
+        traffic.__exit__()
+        assert recorder.stop() == 0
+    exchanges, confessed = told(sorted((tmp_path / "tapes").iterdir()))
+    seen, shed = (sum(getattr(said, name) for said in confessed) for name in ("seen", "shed"))
+    assert closing_counts(recorder) == (exchanges, seen, shed)
+    assert seen >= traffic.good
+
+
+def test_a_stderr_that_nobody_reads_stops_nothing(upstream: int, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with closing(os.fdopen(reading)), closing(os.fdopen(writing)):
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 4096)
+        os.set_blocking(writing, True)
+        port = free_port()
+        command = [
+            *(sys.executable, str(ROOT / "shadowtape.py"), "record", "--upstream", f"http://127.0.0.1:{upstream}"),
+            *("--listen", f"127.0.0.1:{port}", "--out", str(tmp_path / "x.tape")),
+        ]
+        with subprocess.Popen(command, stderr=writing) as process:
+            until(lambda: not refused(port))
+            send(port)
+            process.terminate()
+            assert process.wait(60) == 0
+    assert kept(tmp_path / "x.tape") == 1
 
 
 def test_the_process_of_admin_is_replaced_and_tells_the_truth(upstream: int, tmp_path: Path) -> None:

@@ -1,38 +1,19 @@
 """Rules, samples, health, metrics, logs and another policy, as an operator meets them: a real recorder and real requests."""
 
-import http.client
 import json
-import os
 import re
 import signal
 import sys
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from captures.opening import open_capture
-from recorder.record_testing import ROOT, Recorder, free_port, recording, send, serving, until
+from recorder.record_testing import ROOT, Recorder, free_port, metric, page, recording, send, serving, until
 
 pytestmark = pytest.mark.slow
-
-
-def page(port: int, path: str) -> tuple[int, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-
-
-def metric(port: int, name: str, *labels: str) -> float:
-    """Summed over workers."""
-    lines = page(port, "/metrics")[1].splitlines()
-    found = [
-        line for line in lines if re.match(rf"shadowtape_recorder_{name}\b", line) and all(x in line for x in labels)
-    ]
-    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def test_rules_and_whole_sessions_decide_what_is_recorded_and_the_counts_add_up(tmp_path: Path) -> None:
@@ -75,35 +56,6 @@ def test_rules_and_whole_sessions_decide_what_is_recorded_and_the_counts_add_up(
     assert confessed.filtered >= 4
     assert (confessed.seen, confessed.sampling_rate) == (84, 0.5)
     assert confessed.seen == kept + confessed.filtered + confessed.sampled_out
-
-
-def test_a_policy_is_read_again_at_sighup_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("headers_kept: []\n")
-    admin = free_port()
-    with (
-        serving() as upstream,
-        recording(upstream, tmp_path / "tapes", "--policy", str(policy), "--admin", f"127.0.0.1:{admin}") as recorder,
-    ):
-        send(recorder.port, headers={"X-Region": "eu"})
-        until(lambda: metric(admin, "exchanges_total", 'outcome="kept"') == 1)
-        policy.write_text("headers_kept: [authorization]\n")
-        os.kill(recorder.process.pid, signal.SIGHUP)
-        recorder.says("^policy not reloaded, the old one stays: .*authorization")
-        send(recorder.port)
-        until(lambda: metric(admin, "exchanges_total", 'outcome="kept"') == 2)
-        policy.write_text("headers_kept: [content-type]\n")
-        os.kill(recorder.process.pid, signal.SIGHUP)
-        recorder.says("^policy reloaded")
-        until(lambda: metric(admin, "files") == 2)
-        send(recorder.port)
-        assert (metric(admin, "policy_reloads_total"), metric(admin, "policy_refusals_total")) == (1, 1)
-        assert recorder.stop() == 0
-    digests = []
-    for path in sorted((tmp_path / "tapes").glob("*.tape")):
-        with open_capture(path) as capture:
-            digests.append((capture.header.policy["headers_kept"], len(capture), capture.sealed))
-    assert digests == [([], 2, True), (["content-type"], 1, True)]
 
 
 def test_every_line_of_a_json_log_is_an_object_without_a_word_of_traffic(tmp_path: Path) -> None:

@@ -104,6 +104,22 @@ def test_a_service_that_refuses_is_a_usage_error_and_nothing_runs_on(tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_signal_during_the_start_ends_it_before_the_port_opens(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def prepare() -> Callable[[Seat, Recording], Service]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return lambda seat, recording: pytest.fail("no worker is needed any more")
+
+    storage = parse_storage(str(tmp_path / "tapes"), state=tmp_path)
+    options = RecordOptions(listen=Address("127.0.0.1", 0), storage=storage)
+
+    assert run(options, prepare, lambda listen: pytest.fail(f"it recorded from {listen}")) == 0
+    assert capfd.readouterr().err == "stopped by a signal before it listened\n"
+    assert children() == []
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_is_started_slowly_and_that_is_said_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +249,28 @@ def test_a_reactor_tells_of_signals_children_timers_and_gives_the_signals_back()
         reactor.close()
     assert sorted(map(str, told)) == ["3", "signal"]
     assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGCHLD)) == before
+
+
+def test_what_is_no_longer_watched_is_not_told_of_even_if_something_had_come_already() -> None:
+    """Many processes that are killed at once are heard of at once, and the first news closes the sockets of the others."""
+    told: list[int] = []
+    reactor = Reactor()
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    def came(number: int) -> None:
+        told.append(number)
+        for ours, _ in pairs:
+            reactor.unwatch(ours)
+            ours.close()
+
+    try:
+        for number, (ours, theirs) in enumerate(pairs):
+            reactor.watch(ours, lambda number=number: came(number))  # type: ignore[misc]  # bound early
+            theirs.close()
+        reactor.run(lambda: bool(told))
+    finally:
+        reactor.close()
+    assert len(told) == 1
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:

@@ -124,7 +124,7 @@ def test_a_file_that_somebody_took_away_is_told_and_forgotten(tmp_path: Path) ->
     rig = Rig(tmp_path)
     rig.uploader.put(tmp_path / "a.tape")
     assert rig.uploader.close(30) == []
-    assert rig.notes == [f"{tmp_path / 'a.tape'}: gone before it was uploaded"]
+    assert rig.notes == [f"a.tape: no longer in {tmp_path}: uploaded by another worker, or removed"]
 
 
 def test_putting_never_waits(tmp_path: Path) -> None:
@@ -143,3 +143,14 @@ def test_waits_grow_are_spread_and_bounded() -> None:
     assert [delay_s(n, 0.0) for n in (1, 2, 3, 7, 100)] == [0.5, 1.0, 2.0, LONGEST_S / 2, LONGEST_S / 2]
     assert delay_s(3, 0.999) < 4.0
     assert delay_s(10**6, 1.0) == LONGEST_S
+
+
+def test_of_two_that_found_the_same_file_one_uploads_it(tmp_path: Path) -> None:
+    rig, other = Rig(tmp_path), Rig(tmp_path)
+    rig.bucket.open.clear()
+    path = rig.put("a.tape")
+    assert rig.bucket.arrived.wait(30)
+    other.uploader.put(path, found=True)
+    rig.bucket.open.set()
+    assert (rig.uploader.close(30), other.uploader.close(30)) == ([], [])
+    assert (len(rig.bucket.objects), len(other.bucket.objects), rig.notes, other.notes) == (1, 0, [], [])

@@ -48,6 +48,8 @@ def test_what_stays(text: bytes, rule: Rule) -> None:
         (b"3.25", Rule.ALL),
         (b"true", Rule.ALL),
         (b"[[[1.5,2.5]]]", Rule.INSIDE),
+        (b"[\n" + b" " * 99 + b"[\n" + b" " * 99 + b"[1.5]]]", Rule.INSIDE),
+        (b"[[], [[[1.5,2.5]]]]", Rule.INSIDE),
         (b"9" * 5000, Rule.CONTROL),
         (b"9" * 5000, Rule.INSIDE),
         (b"1e999", Rule.INSIDE),

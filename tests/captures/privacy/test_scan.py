@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -186,6 +187,31 @@ def test_a_body_is_opened_and_taken_apart(packed: Callable[[bytes], bytes]) -> N
     found = audit_exchanges([exchange(body)], [b"ada@example"]).findings
     assert {finding.kind for finding in found} == {"e-mail", "known secret"}
     assert all(finding.where.startswith("request body") for finding in found)
+
+
+def test_the_field_of_a_form_may_be_a_lone_number() -> None:
+    assert kinds_of(exchange(multipart(b"4111111111111111"))) == {"card number"}
+    assert kinds_of(exchange(b"4111111111111111")) == {"card number"}
+    assert kinds_of(exchange(b"0.4111111111111111")) == set()
+
+
+@pytest.mark.parametrize(
+    "spelled", [rb"ada\u0040canary.example", rb"ada&#64;canary.example", rb"ada&#x40;canary.example"]
+)
+def test_patterns_are_sought_below_escapes(spelled: bytes) -> None:
+    assert kinds_of(exchange(json.dumps({"a": spelled.decode()}).encode())) == {"e-mail"}
+    assert kinds_of(exchange(b"<p>" + spelled + b"</p>")) == {"e-mail"}
+
+
+def test_a_long_run_that_may_be_hexadecimal_costs_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        kinds_of(exchange(b"a" * (1 << 20)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 32 << 20
 
 
 def test_a_stream_is_read_in_one_where_it_speaks_word_by_word() -> None:

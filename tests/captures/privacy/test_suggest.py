@@ -230,3 +230,47 @@ def test_a_rule_says_its_side_where_there_are_two() -> None:
         "side": "response",
     }
     assert Proposal(Place("query", "x", "request"), tally, "keep", "").rule == {"query": "x", "do": "keep"}
+
+
+def test_keys_that_are_seen_seldom_beside_others_are_data_and_not_shown() -> None:
+    bodies = [{"instances": [{f"ada{number}": 1, f"eve{number % 70}": 1, "city": "oslo"}]} for number in range(500)]
+    census = seen([exchange(body, target="/v1/models/m:predict?ada=1") for body in bodies] + [exchange({"mallory": 1})])
+    found = proposals(census)
+    shown = policy_text(census, found, "a test") + json.dumps([each.as_data() for each in found])
+
+    for name in ("ada7", "eve7", "mallory"):
+        assert name not in shown
+    assert "city" in shown
+    assert "places seen too seldom" in shown
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"city": {"mail": "ada@example.org"}},
+        {"city": 4111111111111111},
+        {"city": ["oslo", 12345678]},
+    ],
+)
+def test_nothing_is_kept_where_something_else_stands_now_and_then(other: object) -> None:
+    alone = [exchange({"instances": [{"city": "oslo"}]}, target="/v1/models/m:predict") for _ in range(100)]
+    mixed = [exchange({"instances": [other]}, target="/v1/models/m:predict") for _ in range(7)]
+
+    assert proposed(alone)["path", "$.instances[*].city"] == "keep"
+    assert all(do != "keep" for (_, what), do in proposed(alone + mixed).items() if what.startswith("$"))
+
+
+def test_no_rule_is_about_any_key() -> None:
+    body = {"instances": [{"it's": "x", "an e-mail@example.org": "y", "city": "oslo"}]}
+    found = proposals(seen([exchange(body, target="/v1/models/m:predict") for _ in range(100)]))
+
+    assert [each.place.what for each in found if each.do] == ["$.instances[*].city"]
+    assert {each.place.what for each in found} == {"$.instances[*].city", "$.instances[*].*"}
+
+
+def test_a_place_has_one_rule_whatever_its_values_are_called() -> None:
+    body = {"instances": [{"city": "oslo"}]}
+    census = seen([exchange(body, target=at) for at in ("/v1/models/m:predict", "/score") for _ in range(100)])
+    data = policy_data(census, proposals(census))
+
+    assert [rule["path"] for rule in data["rules"] if "path" in rule] == ["$.instances[*].city"]

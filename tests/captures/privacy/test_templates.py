@@ -105,6 +105,62 @@ def test_what_only_looks_like_a_known_body_is_looked_at(later: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\t", '\\"\n', '\\"', ""])
+@pytest.mark.parametrize("said", ["", "s", "secret"])
+def test_a_string_that_does_not_end_is_no_string(said: str, end: str) -> None:
+    body = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["ab"\n]}]}'
+    cut = body.replace(b'"ab"\n', f'"{said}{end}'.encode())
+    codec = OipV2()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for _ in range(3):
+        trained.keep(codec, body, "request", "p")
+
+    kept = trained.keep(codec, cut, "request", "p")
+
+    assert kept.body == b""
+    assert kept == Bodies(POLICY, Surrogates(KEY), derived=False).keep(codec, cut, "request")
+
+
+@pytest.mark.parametrize("label", ["caf\\u00e9", "caf\u00e9", "\\u0063at", "\\ud83d\\ude00", "cow"])
+def test_a_label_is_one_however_it_is_spelled_and_whatever_came_before_it(label: str) -> None:
+    policy = Policy(labels=("cat", "caf\u00e9", "\U0001f600"))
+    codec = KServeV1()
+    trained = Bodies(policy, Surrogates(KEY), derived=False)
+    for text in (b"owl", b"cat", b"bee"):
+        trained.keep(codec, b'{"predictions": ["%s"]}' % text, "response", "p")
+
+    body = f'{{"predictions": ["{label}"]}}'.encode()
+    for _ in range(3):
+        kept = trained.keep(codec, body, "response", "p")
+
+        assert kept == Bodies(policy, Surrogates(KEY), derived=False).keep(codec, body, "response")
+        assert kept.altered == (label == "cow")
+
+
+@pytest.mark.parametrize("said", ["base64", "\\u0062ase64", "str", "INT8", "zebra"])
+@pytest.mark.parametrize("key", ["content_type", "who"])
+def test_a_word_of_the_protocol_is_one_in_its_place_only(key: str, said: str) -> None:
+    head = '{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}], "parameters": {'
+    bodies = [f'{head}"{key}": "{text}"}}}}'.encode() for text in ("np", "yak", said, "gnu", said, said)]
+    codec = OipV2()
+    trained = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for body in bodies:
+        kept = trained.keep(codec, body, "request", "p")
+
+        assert kept == Bodies(POLICY, Surrogates(KEY), derived=False).keep(codec, body, "request")
+    assert (said.encode() in kept.body) == (key == "content_type" and said != "zebra")
+
+
+def test_long_texts_are_not_remembered() -> None:
+    codec = KServeV1()
+    bodies = Bodies(POLICY, Surrogates(KEY), derived=False)
+    for number in range(8):
+        bodies.keep(codec, b'{"instances": ["%s %d"]}' % (b"word " * 100, number), "request", "p")
+
+    ((made, *_),) = bodies._templates.values()
+    assert [known for _, _, known in made.actions] == [{}]
+
+
 def test_maps_keyed_by_ids_do_not_grow_without_end() -> None:
     codec = KServeV1()
     bodies = Bodies(POLICY, Surrogates(KEY), derived=False)
