@@ -85,7 +85,7 @@ class Desk:
         """Go on under another policy, in another file; in trouble, when that is over."""
         try:
             policy = Policy.from_data(data)
-            check_labels(self._labels, policy.headers_dropped)
+            check_labels(self._labels, policy)
             _check(policy, self._settings["key"])
         except ShadowtapeError as error:
             self._say("policy", digest=self._policy.digest, message=str(error))

@@ -8,17 +8,21 @@ An exchange in which nothing is found (no such header, segment or field; a body 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from urllib.parse import unquote
 
+from captures.codecs.body import Role
 from captures.codecs.json_spans import load
 from captures.codecs.routes import path_of
 from captures.errors import CodecError, UsageError
 from captures.exchange import Exchange, Request, header
-from captures.privacy.names import is_plain
+from captures.privacy.names import is_plain, names_identity
+from captures.privacy.policy import Policy
 from captures.privacy.policy_rule import CREDENTIALS
+from captures.privacy.rules import Rules
+from captures.privacy.rules import compile as compiled
 from captures.privacy.scan_patterns import patterns_in
 
 MOST_VALUES = 32
@@ -41,13 +45,14 @@ type Find = Callable[[Request], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """``find`` gives the raw value, or None where there is none. ``header``: the name of the one it comes from, or "". ``words``:
-    all that may be kept; empty: what reads like a word of a vocabulary.
+    """``find`` gives the raw value, or None where there is none. ``header``: the name of the one it comes from, or "". ``steps``:
+    into a body, or (). ``words``: all that may be kept; empty: what reads like a word of a vocabulary.
     """
 
     name: str
     find: Find
     header: str = ""
+    steps: tuple[Step, ...] = ()
     words: frozenset[str] = frozenset()
 
 
@@ -68,7 +73,9 @@ def parse_label(text: str, option: str = "--label") -> Label:
     words = frozenset(listed.split(",")) if colon else frozenset[str]()
     if not all(map(_VALUE.fullmatch, words)) or len(words) > MOST_VALUES:
         raise UsageError(f"{option} {text!r}: spell out up to {MOST_VALUES} words: region=header:x-region:eu,us")
-    return Label(name, find, place.lower() if source == "header" else "", words)
+    return Label(
+        name, find, place.lower() if source == "header" else "", _steps(place) if source == "body" else (), words
+    )
 
 
 def parse_labels(texts: Sequence[str], option: str = "--label") -> tuple[Label, ...]:
@@ -80,11 +87,31 @@ def parse_labels(texts: Sequence[str], option: str = "--label") -> tuple[Label, 
     return tuple(labels)
 
 
-def check_labels(labels: Sequence[Label], dropped: Collection[str], option: str = "--label") -> None:
-    """Raises UsageError: a label comes from a header that the policy drops."""
+def check_labels(labels: Sequence[Label], policy: Policy, option: str = "--label") -> None:
+    """Raises UsageError: a label comes from a header that the policy drops; or, without words spelled out, from a place that a rule
+    of the policy replaces, or whose name is that of an identity.
+    """
+    rules = compiled(policy)
     for label in labels:
-        if label.header in dropped:
+        if label.header in policy.headers_dropped:
             raise UsageError(f"{option} {label.name}: the policy drops {label.header}, so it cannot be a label")
+        if not label.words and (why := _is_private(label, rules)):
+            raise UsageError(f"{option} {label.name}: {why}; spell out the words that may be kept: …:eu,us")
+
+
+def _is_private(label: Label, rules: Rules) -> str:
+    """Why values at the label's place may be somebody's; "": nothing says so."""
+    place = label.header or next((step for step in reversed(label.steps) if isinstance(step, str)), "")
+    if names_identity(place):
+        return f"{place} names somebody"
+    if label.header:
+        named = rules.header("request", label.header)
+        do = named[0] if named else None
+    elif label.steps:
+        do = rules.leaf("request", label.steps, Role.OTHER)
+    else:
+        do = rules.any_segment
+    return "" if do is None or do.action == "keep" else f"a rule of the policy replaces what stands there ({do.why})"
 
 
 class Labeller:

@@ -61,7 +61,7 @@ def terms_of(
     """Reads the files that are named. Raises UsageError, before anything is opened that traffic could see."""
     check_storage(storage)
     chosen = read_policy(policy)
-    check_labels(parse_labels(storage.labels), chosen.headers_dropped)
+    check_labels(parse_labels(storage.labels), chosen)
     secret, tape_key = read_keys(key, storage)
     session = str(getattr(chosen, "session", "") or "")
     settings = {
@@ -90,7 +90,7 @@ def with_policy(settings: Mapping[str, Any], options: RecordOptions) -> Mapping[
     if options.policy is None:
         raise UsageError("there is no --policy file to read again")
     policy = read_policy(options.policy)
-    check_labels(parse_labels(options.storage.labels), policy.headers_dropped)
+    check_labels(parse_labels(options.storage.labels), policy)
     return {**settings, "policy": policy.as_data()}
 
 

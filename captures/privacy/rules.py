@@ -76,6 +76,11 @@ class Rules:
         """Whether a header is treated differently in requests and in responses."""
         return any(rule.side is not None for rule in self._headers)
 
+    @property
+    def any_segment(self) -> Do | None:
+        """Of the first rule about segments that does not keep them."""
+        return next((do for do, *_ in self._segments if do.action != "keep"), None)
+
     def leaf(self, side: Side, path: Path, role: Role) -> Do | None:
         """Of a value in a body: a string, a number, a literal."""
         for rule in self._leaves:

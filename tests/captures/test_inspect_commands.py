@@ -183,8 +183,8 @@ def test_a_folder_says_so(tmp_path: Path, capsys: Output) -> None:
 
 def test_a_folder_of_several_recordings_says_so(tmp_path: Path, capsys: Output) -> None:
     for number in (1, 2):
-        ids = {"file_id": bytes([number]) * 16, "recording_id": bytes([number]) * 16}
-        write_example(tmp_path / f"20260105T08000{number}Z-000001.tape", example_exchanges(2), number=1, **ids)
+        path, own = tmp_path / f"20260105T08000{number}Z-000001.tape", bytes([number]) * 16
+        write_example(path, example_exchanges(2), number=1, file_id=own, recording_id=own)
 
     assert shadowtape.run(["inspect", str(tmp_path)]) == 0
 

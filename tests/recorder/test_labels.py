@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from captures.errors import UsageError
 from captures.exchange import Chunk, Exchange, Headers
+from captures.privacy.policy import Policy
 from captures.testing import example_exchange
 from recorder.labels import MOST_VALUES, OTHER, Labeller, check_labels, may_be_kept, parse_label, parse_labels
 
@@ -212,11 +213,43 @@ def test_a_label_is_given_once() -> None:
 
 
 def test_a_header_that_the_policy_drops_is_no_label() -> None:
-    labels = parse_labels(["a=header:X-Tenant", "b=path:1"])
+    labels = parse_labels(["a=header:X-Tenant:eu,us", "b=path:1"])
 
-    check_labels(labels, ["x-other"])
+    check_labels(labels, Policy())
     with pytest.raises(UsageError, match="a: the policy drops x-tenant"):
-        check_labels(labels, ["x-tenant"])
+        check_labels(labels, Policy(headers_dropped=("x-tenant",)))
+
+
+RULES = [
+    {"header": "x-tenant*", "do": "redact"},
+    {"path": "$.who", "do": "token"},
+    {"segment": "/users/{user}", "do": "token"},
+    {"header": "x-kept", "do": "keep"},
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a=header:X-Tenant-Tier", "a rule of the policy replaces what stands there .rule 1"),
+        ("a=body:$.who", "rule 2"),
+        ("a=path:2", "rule 3"),
+        ("a=header:x-user", "x-user names somebody"),
+        ("a=header:X-Customer-Id", "names somebody"),
+        ("a=body:$.meta.user_id", "user_id names somebody"),
+    ],
+)
+def test_where_values_may_be_somebodys_the_words_have_to_be_spelled_out(text: str, why: str) -> None:
+    policy = Policy.from_data({"rules": RULES})
+
+    with pytest.raises(UsageError, match=f"^--label a: .*{why}.*; spell out"):
+        check_labels(parse_labels([text]), policy)
+    check_labels(parse_labels([f"{text}:gold,silver"]), policy)
+
+
+@pytest.mark.parametrize("text", ["a=header:x-region", "a=header:x-kept", "a=body:$.tier"])
+def test_elsewhere_they_need_not(text: str) -> None:
+    check_labels(parse_labels([text]), Policy.from_data({"rules": RULES[:2] + RULES[3:]}))
 
 
 def test_the_first_of_several_headers_counts() -> None:
