@@ -83,6 +83,7 @@ GRAMMARS: Mapping[str, Callable[[str], str | None]] = {
     "connection": connection_options,
     "content-encoding": codings,
     "content-type": media_type,
+    "grpc-status": small_integer,
     "inference-header-content-length": small_integer,
     "te": codings,
     "transfer-encoding": codings,

@@ -22,6 +22,7 @@ HEADERS_KEPT = (
     "content-encoding",
     "content-length",
     "content-type",
+    "grpc-status",
     "inference-header-content-length",
     "transfer-encoding",
     "user-agent",

@@ -17,6 +17,7 @@ from captures.privacy.grammars import GRAMMARS
         ("connection", "Keep-Alive, X-Ada", "keep-alive"),
         ("transfer-encoding", "chunked", "chunked"),
         ("inference-header-content-length", "120", "120"),
+        ("grpc-status", "14", "14"),
         ("inference-header-content-length", "12345678", None),
         ("user-agent", "python-requests/2.31.0 (ada)", "python-requests"),
         ("user-agent", "Mozilla/5.0 (X11; Ada)", "mozilla"),
