@@ -107,6 +107,14 @@ class Recorder:
         """How many lines fit."""
         return len([line for line in self.lines if re.search(pattern, line)])
 
+    def insist(self, number: int) -> None:
+        """Send a signal again until it leaves: one that comes right behind the first belongs to that."""
+        deadline = time.monotonic() + _WAIT_S
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline
+            self.process.send_signal(number)
+            time.sleep(0.01)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)

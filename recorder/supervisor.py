@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
@@ -31,6 +32,7 @@ from recorder.worker import FINISH_S, FLUSH_S, MakeService, Work, WorkerProcess
 EXIT_INCOMPLETE = 1
 EXIT_INTERRUPTED = 130
 _TICK_S = 1.0
+_TWICE_S = 0.2  # timeout(1) sends a signal to the process and then to its group: that is one wish
 _AGAIN_S = 1.0  # where a process or a pipe cannot be had
 _REQUIRED_TICK_S = 0.1
 _KILL_S = FINISH_S + FLUSH_S + 5.0  # for a worker that drains
@@ -94,6 +96,7 @@ class Supervisor:
         self._stage = Stage.ON
         self._started = False
         self._asked = False  # to stop, by a signal
+        self._asked_s = float("-inf")
         self._draining = False
         self._left = False
         self._code = 0
@@ -171,7 +174,7 @@ class Supervisor:
         try:
             self._crew.start_worker(self._work, place, self._hear_worker, self._worker_ended)
         except OSError as error:
-            told = f"worker process {place.number + 1} cannot be started: {error.strerror}"
+            told = f"worker process {place.number} cannot be started: {error.strerror}"
             if not self._started:
                 raise UsageError(told) from None
             if place.relays.worth_saying():
@@ -265,7 +268,7 @@ class Supervisor:
         self._advance()
 
     def _say_died(self, place: Place, code: int) -> None:
-        died = death_of(f"worker process {place.number + 1}", code)
+        died = death_of(f"worker process {place.number}", code)
         if not place.relays.again:
             told = f"{died}: replaced; its open connections are lost"
             self._say(told, event="worker_died", level="warning", worker=place.number)
@@ -280,10 +283,13 @@ class Supervisor:
     # What is to be done.
 
     def _on_stop(self) -> None:
+        now = time.monotonic()
         if not self._asked and not self._draining:
-            self._asked = True
+            self._asked, self._asked_s = True, now
             if self._started:
                 self._drain()
+            return
+        if now - self._asked_s < _TWICE_S:
             return
         # Spools read to the end of their pipes and seal on their own; nobody has to wait for them.
         self._kill_workers()

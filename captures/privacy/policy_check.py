@@ -101,13 +101,17 @@ def _name(rule: PolicyRule) -> str:
     return rule.header or rule.query or ""
 
 
+_PROSE = frozenset(("answer", "completion", "content", "input", "query", "question", "summary", "text_input"))
+
+
 def _may_hold_text(rule: PolicyRule, name: str) -> bool:
     if rule.role is not None:
         return rule.role in ("text", "other", "prediction")
     if rule.path is None:
         return False
     last = pattern_of(rule.path).steps[-1:]
-    return not last or last[0].what is None or rule.do == "scrub-text" or names_content(name) or "message" in name
+    prose = names_content(name) or "message" in name or name.lower() in _PROSE
+    return not last or last[0].what is None or rule.do == "scrub-text" or prose
 
 
 def _covers(earlier: PolicyRule, later: PolicyRule) -> bool:

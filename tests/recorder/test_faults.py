@@ -103,7 +103,7 @@ def test_a_killed_worker_costs_its_open_connections_and_another_one_is_there_at_
         traffic.goes_on(20)
         traffic.__exit__()
         assert recorder.stop() == 0
-        assert recorder.said(r"^worker process 1 died \(signal 9\)") >= 1  # not each time, where it dies on and on
+        assert recorder.said(r"^worker process 0 died \(signal 9\)") >= 1  # not each time, where it dies on and on
         assert len(traffic.failed) <= 3 * 4  # each client's connection, each time
         exchanges, (confessed,) = told([tmp_path / "x.tape"])
         answered = traffic.good + 3
@@ -169,7 +169,7 @@ def test_a_spool_that_hangs_for_good_does_not_keep_the_relay_from_leaving(upstre
         os.kill(spool, signal.SIGSTOP)
         recorder.process.send_signal(signal.SIGTERM)
         until(lambda: refused(recorder.port))
-        recorder.process.send_signal(signal.SIGTERM)
+        recorder.insist(signal.SIGTERM)
         assert recorder.process.wait(60) == 130
         os.kill(spool, signal.SIGCONT)
         until(lambda: sealed(tmp_path / "x.tape"))

@@ -146,6 +146,7 @@ def test_a_second_interrupt_leaves_at_once_with_a_readable_capture(upstream: int
         assert Model.reached.wait(30)
         recorder.process.send_signal(signal.SIGINT)
         until(lambda: refused(recorder.port))
+        recorder.insist(signal.SIGINT)
         assert recorder.stop(signal.SIGINT) == 130
         Model.held.set()
         client.join()

@@ -140,7 +140,7 @@ def test_a_worker_that_dies_again_and_again_is_started_slowly_and_that_is_said_o
     assert recorded(tmp_path, die) == 0
     said = capfd.readouterr().err.splitlines()
     assert [line for line in said if "again and again" in line] == [
-        "worker process 1 died (exit code 3) right after its start, again and again: it is started at most 10 times a second"
+        "worker process 0 died (exit code 3) right after its start, again and again: it is started at most 10 times a second"
     ]
     assert len([line for line in said if line.endswith(": replaced; its open connections are lost")]) == 2
     times = [float(line) for line in starts.read_text(encoding="ascii").splitlines()]

@@ -172,6 +172,7 @@ def test_mistakes_in_rules_are_named_in_one_line(rule: str, message: str) -> Non
         ({"rules": [{"role": "text", "do": "keep"}]}, [(1, "keeps free text")]),
         ({"rules": [{"path": "$.messages[*].content", "do": "scrub-text"}]}, [(1, "keeps free text")]),
         ({"rules": [{"path": "$.prompt", "do": "keep"}]}, [(1, "keeps free text")]),
+        ({"rules": [{"path": "$.messages[*].content", "do": "keep"}]}, [(1, "keeps free text")]),
         ({"rules": [{"path": "$", "do": "keep"}]}, [(1, "keeps free text")]),
         ({"rules": [{"role": "name", "do": "token"}]}, [(1, "breaks requests")]),
         ({"rules": [{"path": "$.x", "do": "drop"}]}, [(1, "breaks requests")]),
