@@ -119,6 +119,7 @@ class Uploader:
             try:
                 file = stack.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.stat()  # somebody may have been done with it between opening and locking
             except BlockingIOError:  # another worker's spool found it here as well, and is at it
                 return _BUSY
             except FileNotFoundError:
