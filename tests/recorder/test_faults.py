@@ -235,7 +235,8 @@ def test_garbage_resets_and_a_restart_of_the_upstream_cost_nobody_else_anything(
             until(lambda: len(list(Path(f"/proc/{worker}/fd").iterdir())) < 60)
             assert recorder.stop() == 0
     _, (confessed,) = told_loosely(tmp_path / "x.tape")
-    assert confessed.seen >= traffic.good + after.good + 1000
+    # A reset takes what was not read yet from the kernel: of some of the thousand nobody can know that they asked anything.
+    assert traffic.good + after.good + 100 <= confessed.seen <= traffic.good + after.good + 1000 + 20 + 1
     assert confessed.unparsed > 0
     assert (confessed.shed, confessed.hook_errors) == (0, 0)
 
