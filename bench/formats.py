@@ -186,8 +186,8 @@ def _grown(template: Batch, later_ns: int, payload: bytes) -> Batch:
 
 
 def _opened(path: str) -> dict[str, float]:
-    from transforms.plan import schedule_of  # noqa: PLC0415 - imports are part of no measurement here
-    from transforms.schedule_files import Scratch  # noqa: PLC0415 - as above
+    from transforms.plan import schedule_of
+    from transforms.schedule_files import Scratch
 
     started, before = time.perf_counter(), _resident_mib()
     with open_capture(path) as capture:
@@ -275,9 +275,9 @@ def exported(some: Sequence[Exchange]) -> Iterator[bytes]:
 
 
 def write_flows(path: Path, some: Sequence[Exchange]) -> int:
-    from mitmproxy import http  # noqa: PLC0415 - a second to import
-    from mitmproxy.io import FlowWriter  # noqa: PLC0415 - as above
-    from mitmproxy.test import tflow  # noqa: PLC0415 - as above
+    from mitmproxy import http
+    from mitmproxy.io import FlowWriter
+    from mitmproxy.test import tflow
 
     with path.open("wb") as file:
         writer = FlowWriter(file)  # type: ignore[no-untyped-call]  # mitmproxy leaves it untyped
@@ -299,7 +299,7 @@ def _fields(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def read_flows(path: Path) -> int:
-    from mitmproxy.io import FlowReader  # noqa: PLC0415 - a second to import
+    from mitmproxy.io import FlowReader
 
     with path.open("rb") as file:
         return sum(1 for _ in FlowReader(file).stream())

@@ -15,6 +15,9 @@ from captures.console import CaptureArgument, JsonOption, TapeKeyOption, complai
 from captures.errors import UsageError
 from captures.inspection import committed
 from captures.opening import open_capture
+from captures.privacy.scan import KINDS, scan_exchange, scan_header
+from captures.privacy.scan_needles import SHORTEST_SECRET, Needles
+from captures.privacy.words import may_be_drawn
 from captures.reader import Capture
 from captures.tape_key import tape_key
 from captures.wording import plural
@@ -100,10 +103,6 @@ def audit(
 
 
 def _found(capture: Capture, known: tuple[bytes, ...], ignored: frozenset[str]) -> Found:
-    from captures.privacy.scan import scan_exchange, scan_header  # noqa: PLC0415 - not needed to inspect
-    from captures.privacy.scan_needles import SHORTEST_SECRET, Needles  # noqa: PLC0415 - as above
-    from captures.privacy.words import may_be_drawn  # noqa: PLC0415 - as above
-
     found = Found(too_short=sum(len(value) < SHORTEST_SECRET for value in known))
     sought = [value for value in known if len(value) >= SHORTEST_SECRET]
     if any(_says_words(header.policy) for header in capture.headers):
@@ -146,8 +145,6 @@ def _show(console: Console, name: str, found: Found, *, clean: bool) -> None:
 
 
 def _kinds(names: list[str]) -> frozenset[str]:
-    from captures.privacy.scan import KINDS  # noqa: PLC0415 - not needed to inspect
-
     for name in names:
         if name not in KINDS:
             raise UsageError(f"--ignore {name!r}: no such kind; there are {', '.join(KINDS)}")

@@ -36,7 +36,7 @@ def loads(line: bytes) -> Data:
     """Raises ValueError: not a JSON object. The message never quotes it."""
     data = _loaded(line)
     if not isinstance(data, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - one kind of error for a line that is not one
+        raise ValueError("not an object")
     return data
 
 
@@ -141,7 +141,7 @@ def header_from(data: Data) -> Header:
 def confessions_from(data: object) -> Confessions:
     """Raises ValueError."""
     if not isinstance(data, dict):
-        raise ValueError("confessions are an object")  # noqa: TRY004 - as above
+        raise ValueError("confessions are an object")
     known = {item.name: data[item.name] for item in fields(Confessions) if item.name in data}
     if not all(isinstance(value, int | float) and value >= 0 for value in known.values()):
         raise ValueError("confessions are counts")
@@ -271,7 +271,7 @@ def _body(value: object) -> bytes:
 def _headers(value: object) -> Headers:
     pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list):
-        raise ValueError("headers are a list")  # noqa: TRY004 - as above
+        raise ValueError("headers are a list")
     found = []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
@@ -282,7 +282,7 @@ def _headers(value: object) -> Headers:
 
 def _flags(value: object) -> Flags:
     if not isinstance(value, list):
-        raise ValueError("flags are a list")  # noqa: TRY004 - as above
+        raise ValueError("flags are a list")
     flags = Flags(0)
     for item in value:
         if isinstance(item, str) and item.upper() in Flags.__members__:
@@ -303,14 +303,14 @@ def _labels(value: object) -> tuple[tuple[str, str], ...]:
 def _object(data: Data, name: str) -> Data:
     value = data.get(name)
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is not an object")  # noqa: TRY004 - as above
+        raise ValueError(f"{name} is not an object")
     return value
 
 
 def _text(data: Mapping[str, object], name: str, default: str | None = None) -> str:
     value = data.get(name, default)
     if not isinstance(value, str):
-        raise ValueError(f"{name} is not text")  # noqa: TRY004 - as above
+        raise ValueError(f"{name} is not text")
     return value
 
 

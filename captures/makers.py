@@ -30,7 +30,7 @@ def make_request(
 ) -> Request:
     made = _request(method, target, headers, chunks, end_ns, size, http_version)
     made.__class__ = Request
-    return made  # type: ignore[no-any-return]  # as above
+    return made  # type: ignore[no-any-return]  # it is one now
 
 
 def make_response(
@@ -38,7 +38,7 @@ def make_response(
 ) -> Response:
     made = _response(status, headers, chunks, first_ns, end_ns, size, reason)
     made.__class__ = Response
-    return made  # type: ignore[no-any-return]  # as above
+    return made  # type: ignore[no-any-return]  # it is one now
 
 
 def make_exchange(
@@ -59,7 +59,7 @@ def make_exchange(
         arrival_ns, request, response, failure, route, codec, model, session, connection, flags, labels, origin
     )
     made.__class__ = Exchange
-    return made  # type: ignore[no-any-return]  # as above
+    return made  # type: ignore[no-any-return]  # it is one now
 
 
 def make_head(
@@ -72,4 +72,4 @@ def make_head(
 ) -> Head:
     made = _head(target, http_version, request_headers, reason, response_headers, failure_detail)
     made.__class__ = Head
-    return made  # type: ignore[no-any-return]  # as above
+    return made  # type: ignore[no-any-return]  # it is one now

@@ -281,7 +281,7 @@ async def _read_s3(fs: Any, file: RemoteFile, start: int, stop: int) -> bytes:
     condition = {"IfMatch": file.etag} if file.etag else {}
     span = f"bytes={start}-{stop - 1}"
     try:
-        reply = await fs._call_s3("get_object", Bucket=bucket, Key=key, Range=span, **condition)  # noqa: SLF001 - as above
+        reply = await fs._call_s3("get_object", Bucket=bucket, Key=key, Range=span, **condition)  # noqa: SLF001 - s3fs has no public call
     except OSError as error:
         answer = getattr(error.__cause__, "response", {})
         if answer.get("Error", {}).get("Code") in ("PreconditionFailed", "InvalidRange", "412", "416"):

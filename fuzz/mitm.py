@@ -65,8 +65,8 @@ def _read(data: bytes, rng: random.Random) -> list[Exchange]:
 def _mitmproxy() -> tuple[Any, list[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports use deprecated names
-        from mitmproxy.io import tnetstring  # noqa: PLC0415 - as above
-        from mitmproxy.test import tflow  # noqa: PLC0415 - as above
+        from mitmproxy.io import tnetstring
+        from mitmproxy.test import tflow
     flows = [tflow.tflow(resp=True), tflow.tflow(err=True), tflow.twebsocketflow(), tflow.ttcpflow()]
     return tnetstring.dumps, [tnetstring.loads(tnetstring.dumps(flow.get_state())) for flow in flows]
 

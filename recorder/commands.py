@@ -118,8 +118,7 @@ def record(
         write_log(chosen.log)(tls.warning, event="insecure", level="warning")
 
     def prepare() -> MakeService:
-        # Not at the top: importing mitmproxy takes a second, which a mistyped option should not.
-        from recorder.relay import relaying  # noqa: PLC0415 - see above
+        from recorder.relay import relaying  # noqa: PLC0415 - mitmproxy takes a second to import, a mistyped option should not
 
         return relaying(relaying_as, tls)
 

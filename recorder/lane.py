@@ -146,7 +146,7 @@ class Lane(layer.Layer):
         row[Count.RELAYED_OUT_BYTES] += len(data)
         try:
             self._framer.from_server(data, now_ns)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - nothing of ours may reach the traffic
             self._give_up()
 
     def _take_over(self) -> None:
@@ -250,7 +250,7 @@ class Lane(layer.Layer):
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - nothing of ours may reach the traffic
             self._give_up()
 
     def _give_up(self) -> None:

@@ -73,7 +73,7 @@ class MultiplexedLayer(HttpLayer):
     def _goes(self, client: Http2Client, frame: GoAwayFrame) -> tuple[list[Any], list[h2.events.Event]]:
         """In the place of h2's, which allows no frame after this one. Streams that the upstream will not look at have failed."""
         if frame.error_code != h2.errors.ErrorCodes.NO_ERROR:
-            closed: tuple[list[Any], list[h2.events.Event]] = client.h2_conn._receive_goaway_frame(frame)  # noqa: SLF001
+            closed: tuple[list[Any], list[h2.events.Event]] = client.h2_conn._receive_goaway_frame(frame)  # noqa: SLF001 - h2's own
             return closed
         self._leaving.add(client.conn)
         refused = [stream for stream in client.streams if stream > frame.last_stream_id]

@@ -121,9 +121,9 @@ def _write(out: Path, text: str) -> None:
 
 def _imported(source: str) -> Iterator[Exchange]:
     """As it stands in the recording: in memory, and nowhere else."""
-    from captures.importers.catalogue import importer_of  # noqa: PLC0415 - few need it
-    from captures.importers.importer import ImportOptions  # noqa: PLC0415 - as above
-    from captures.importers.opening import Source  # noqa: PLC0415 - as above
+    from captures.importers.catalogue import importer_of  # noqa: PLC0415 - only --from needs it
+    from captures.importers.importer import ImportOptions  # noqa: PLC0415 - only --from needs it
+    from captures.importers.opening import Source  # noqa: PLC0415 - only --from needs it
 
     opened = Source(source)
     for file, head in opened.heads():

@@ -41,7 +41,7 @@ def _loaded(point: EntryPoint) -> Codec:
 
 def _built_in() -> tuple[Codec, ...]:
     from captures.codecs.kserve_v1 import KServeV1  # noqa: PLC0415 - plugins never import a catalogue, nor it them at load
-    from captures.codecs.oip_v2 import OipV2  # noqa: PLC0415 - as above
+    from captures.codecs.oip_v2 import OipV2  # noqa: PLC0415 - a plugin like the other
 
     return OipV2(), KServeV1()
 

@@ -97,7 +97,7 @@ class ParquetExporter:
 def _pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415 - an extra, for this format only; no stubs
-        import pyarrow.parquet as pq  # type: ignore[import-untyped] # noqa: PLC0415 - as above
+        import pyarrow.parquet as pq  # type: ignore[import-untyped] # noqa: PLC0415 - of the same extra; no stubs
     except ImportError:
         raise UsageError("parquet needs pyarrow, which is not installed: pip install 'shadowtape[parquet]'") from None
     return pa, pq

@@ -49,7 +49,7 @@ def another(text: str, number: int) -> str | None:
     """Some instant of the years 1980 to 2029 in the format of ISO 8601 ``text``, picked by ``number``."""
 
     def pick(_at: datetime) -> datetime:
-        return datetime(1980, 1, 1) + timedelta(seconds=number % (18262 * _DAY_S))  # noqa: DTZ001 - as above
+        return datetime(1980, 1, 1) + timedelta(seconds=number % (18262 * _DAY_S))  # noqa: DTZ001 - a date without a zone, like the one it replaces
 
     return _iso(text, pick, pick)
 
